@@ -1,0 +1,1 @@
+"""The field controller: site plan, signal core, need, policies, guard and backends."""

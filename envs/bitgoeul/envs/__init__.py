@@ -1,0 +1,1 @@
+"""The SUMO world: walkers, emulated detectors, measures and the learning environments."""

@@ -1,0 +1,1 @@
+"""Gwangju sites as files, their network builder and their demand."""

@@ -1,0 +1,1 @@
+"""Train, export, compare and report."""
