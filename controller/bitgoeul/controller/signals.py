@@ -1,0 +1,91 @@
+"""What passes between controller and cabinet: phase bitmaps, calls, commands, lamps.
+
+All masks are NTCIP 1202 phase groups: bit 0 is phase 1 (FIELD: INTEGER 0..255 a group; ours holds up
+to 16 phases in one integer).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+PATTERN_BY_PLAN = 0
+"""`Commands.pattern`: the cabinet picks the pattern by its own time of day."""
+PATTERN_FREE = 254
+"""`Commands.pattern`: uncoordinated operation (NTCIP 1202 systemPatternControl 254)."""
+
+
+def phase_bit(phase: int) -> int:
+    """Return the bitmap of one phase (1 to 16)."""
+    return 1 << (phase - 1)
+
+
+def phase_mask(phases: object) -> int:
+    """Return the bitmap of several phases."""
+    mask = 0
+    for phase in phases:  # type: ignore[attr-defined]
+        mask |= 1 << (phase - 1)
+    return mask
+
+
+@lru_cache(maxsize=4096)
+def phases_in(mask: int) -> tuple[int, ...]:
+    """Return the phase numbers in a bitmap, ascending."""
+    return tuple(phase for phase in range(1, 17) if mask >> (phase - 1) & 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """What the cabinet's own detectors say in a tick.
+
+    Parameters
+    ----------
+    vehicle : phases with a vehicle waiting in a detection zone (a call while red).
+    extend : phases whose passage detector is occupied (restarts the passage time while green).
+    ped : phases whose walk is called (latched by the core until walk starts).
+    """
+
+    vehicle: int = 0
+    extend: int = 0
+    ped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """What a controller may ask of a cabinet; every field but the last three is NTCIP 1202.
+
+    Parameters
+    ----------
+    hold : keep these phases green; outranks force-off, max-out and gap-out.
+    force_off : end these greens as soon as their minimums and clearances are served.
+    phase_omit, ped_omit : do not start these phases; do not start their walk.
+    vehicle_call, ped_call : register demand.
+    walk_rest : rest in walk on these phases once walk is served (unit control bit 5 in NTCIP).
+    red_hold : keep the red clearance of these phases (own core only; form R).
+    pattern : `PATTERN_BY_PLAN`, `PATTERN_FREE`, or a pattern number of the plan.
+    """
+
+    hold: int = 0
+    force_off: int = 0
+    phase_omit: int = 0
+    ped_omit: int = 0
+    vehicle_call: int = 0
+    ped_call: int = 0
+    walk_rest: int = 0
+    red_hold: int = 0
+    pattern: int = PATTERN_BY_PLAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lamps:
+    """Indications read back from the cabinet; what is in no mask is red, or don't walk."""
+
+    green: int = 0
+    yellow: int = 0
+    walk: int = 0
+    ped_clear: int = 0
+
+
+NO_CALLS = Calls()
+NO_COMMANDS = Commands()
+ALL_RED = Lamps()
