@@ -1,0 +1,79 @@
+"""What the controller did and why: extensions with their reasons, interventions, and a trace of commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .guard import Intervention, Verdict
+from .plan import SitePlan
+from .signals import NO_COMMANDS, Commands, phase_bit
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One extension: somebody was there, so no conflicting green started.
+
+    Parameters
+    ----------
+    crossing : crossing id.
+    started_ds, ended_ds : when only the hold kept the next green away. [0.1 s]
+    reason : `person`, `unconfirmed`, `blind`, or a baseline's own rule.
+    """
+
+    crossing: str
+    started_ds: int
+    ended_ds: int
+    reason: str
+
+    @property
+    def seconds(self) -> float:
+        """Length of the extension. [s]"""
+        return (self.ended_ds - self.started_ds) / 10
+
+
+@dataclass(slots=True)
+class Audit:
+    """Collects extensions and interventions tick by tick.
+
+    An extension counts while it binds: the green would end, or the red clearance is over, but for a hold
+    set for people. `extension_ds` is the time at least one extension bound. [0.1 s]
+    """
+
+    plan: SitePlan
+    extensions: list[Extension] = field(default_factory=list)
+    interventions: list[tuple[int, Intervention]] = field(default_factory=list)
+    commands: Commands = NO_COMMANDS
+    extension_ds: int = 0
+    _running: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _last_ds: int = 0
+    _was_binding: bool = False
+
+    def note(self, now_ds: int, verdict: Verdict, held: int, red_held: int, policy_hold: int) -> None:
+        """Take in one tick: the verdict, and which phases only a hold kept from ending before it.
+
+        Parameters
+        ----------
+        now_ds : time of the tick. [0.1 s]
+        verdict : what the guard let through.
+        held, red_held : masks read from the cabinet.
+        policy_hold : phases the policy held for traffic, not for people; such a hold is no extension.
+        """
+        if self._was_binding:
+            self.extension_ds += now_ds - self._last_ds
+        self._last_ds, self.commands = now_ds, verdict.commands
+        for intervention in verdict.interventions:
+            self.interventions.append((now_ds, intervention))
+        binding = verdict.extension & (held & ~policy_hold | red_held)
+        self._was_binding = bool(binding)
+        if not binding and not self._running:
+            return
+        reasons = dict(verdict.reasons)
+        for crossing in self.plan.crossings:
+            bit = phase_bit(self.plan.phase_of(crossing.id))
+            reason = reasons.get(crossing.id, "")
+            is_held = bool(binding & bit and reason)
+            if is_held and crossing.id not in self._running:
+                self._running[crossing.id] = (now_ds, reason)
+            elif not is_held and crossing.id in self._running:
+                started_ds, first_reason = self._running.pop(crossing.id)
+                self.extensions.append(Extension(crossing.id, started_ds, now_ds, first_reason))

@@ -1,0 +1,187 @@
+"""The choices of a junction: stay, or go to another pair of phases; which are legal now, and their orders."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from .plan import SitePlan
+from .situation import Situation
+from .signals import PATTERN_FREE, Commands, phase_mask
+from .timing import to_ds
+
+STAY_S: tuple[int, ...] = (2, 5)
+"""Lengths of the stay choices (DESIGN: what a policy chooses). [s]"""
+N_MAX = 24
+"""Rows of the padded choice table: 2 stays and up to 22 pairs (8 for a dual ring of 8 phases)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing a policy may do next.
+
+    Parameters
+    ----------
+    name : `stay 2 s`, `go 2+6`.
+    stay_ds : how long to stay; 0 for a go. [0.1 s]
+    phases : target phase per ring, 0 where the ring rests; empty for a stay.
+    mask : the target phases as a mask.
+    barrier : their barrier group; -1 for a stay.
+    """
+
+    name: str
+    stay_ds: int
+    phases: tuple[int, ...]
+    mask: int
+    barrier: int
+
+
+def list_choices(plan: SitePlan) -> tuple[Choice, ...]:
+    """Return every choice of a site in fixed order: the stays, then the pairs in plan order.
+
+    Raises
+    ------
+    ValueError : the plan has more pairs than the padded table has rows.
+    """
+    choices = [Choice(f"stay {seconds} s", to_ds(seconds), (), 0, -1) for seconds in STAY_S]
+    for barrier in range(len(plan.rings[0])):
+        sequences = [ring[barrier] or (0,) for ring in plan.rings]
+        for phases in itertools.product(*sequences):
+            served = tuple(phase for phase in phases if phase)
+            name = "go " + "+".join(str(phase) for phase in served)
+            choices.append(Choice(name, 0, phases, phase_mask(served), barrier))
+    if len(choices) > N_MAX:
+        raise ValueError(f"{plan.site.id} has {len(choices)} choices, the table holds {N_MAX}")
+    return tuple(choices)
+
+
+class ChoiceRules:
+    """Which choices are legal, when a decision is due, and what a choice orders.
+
+    Parameters
+    ----------
+    plan : the site.
+    """
+
+    def __init__(self, plan: SitePlan) -> None:
+        self.choices = list_choices(plan)
+        self._places = {
+            number: (ring, barrier, place)
+            for ring, barriers in enumerate(plan.rings)
+            for barrier, numbers in enumerate(barriers)
+            for place, number in enumerate(numbers)
+        }
+        self._rings = len(plan.rings)
+        self._all = phase_mask(phase.number for phase in plan.phases)
+        self._walks = phase_mask(phase.number for phase in plan.phases if phase.walk_s > 0)
+        self._min_green_ds = {phase.number: to_ds(phase.min_green_s) for phase in plan.phases}
+        self._walk_ds = {phase.number: to_ds(phase.walk_s) for phase in plan.phases}
+        self._force_after_ds = self._forcing_age_ds(plan)
+
+    def _forcing_age_ds(self, plan: SitePlan) -> int:
+        """Return the age of a call at which only choices that serve it stay legal. [0.1 s]
+
+        The plan's service bound less one service of every barrier group at its longest: minimum, full
+        extension, yellow and red. What has to be forced then still comes within the bound (promise 5).
+        """
+        transition_s = 0.0
+        for barrier in range(len(plan.rings[0])):
+            longest_s = 0.0
+            for ring in plan.rings:
+                longest_s = max(longest_s, sum(_longest_service_s(plan, number) for number in ring[barrier]))
+            transition_s += longest_s
+        return to_ds(max(plan.limits.service_bound_s - transition_s, 0.0))
+
+    @property
+    def forcing_age_s(self) -> float:
+        """Age of a call at which it must be served next. [s]"""
+        return self._force_after_ds / 10
+
+    def current(self, situation: Situation) -> int:
+        """Return the mask of green phases."""
+        return situation.snapshot.lamps.green
+
+    def is_settled(self, situation: Situation) -> bool:
+        """Tell whether every green has served its minimum: walk (or clearance, once begun) and min green.
+
+        False while any ring shows yellow or waits in red clearance.
+        """
+        snapshot, clocks = situation.snapshot, situation.clocks
+        lamps = snapshot.lamps
+        if lamps.yellow or not lamps.green or lamps.ped_clear:
+            return False
+        for number, clock in clocks.phases.items():
+            if not clock.is_green:
+                continue
+            age_ds = snapshot.now_ds - clock.green_since_ds
+            least_ds = self._walk_ds[number] if lamps.walk & clock.bit else self._min_green_ds[number]
+            if age_ds < least_ds:
+                return False
+        return True
+
+    def forced_phase(self, situation: Situation) -> int:
+        """Return the phase that has waited longest past the forcing age, or 0 (promise 5)."""
+        now_ds = situation.snapshot.now_ds
+        worst, worst_ds = 0, self._force_after_ds
+        for number, clock in situation.clocks.phases.items():
+            waited_ds = now_ds - clock.green_ended_ds
+            if not clock.is_green and waited_ds >= worst_ds:
+                worst, worst_ds = number, waited_ds
+        return worst
+
+    def legal(self, situation: Situation) -> tuple[bool, ...]:
+        """Return for each choice whether it may be made now.
+
+        A pair is legal when every ring keeps its phase or moves forward inside the barrier group, or all
+        rings leave it. A phase that has waited too long leaves only the pairs that serve it.
+        """
+        current = self.current(situation)
+        forced = self.forced_phase(situation)
+        forced_bit = 1 << (forced - 1) if forced else 0
+        legal = []
+        for choice in self.choices:
+            is_legal = choice.stay_ds > 0 or self._is_reachable(choice, current)
+            if forced_bit:
+                is_legal = is_legal and bool(choice.mask & forced_bit)
+            legal.append(is_legal)
+        if not any(legal):  # the forced phase lies behind in its ring: any pair that leaves this group
+            return tuple(c.stay_ds == 0 and self._is_reachable(c, current) for c in self.choices)
+        return tuple(legal)
+
+    def _is_reachable(self, choice: Choice, current: int) -> bool:
+        """Tell whether the cabinet gets to this pair in one move."""
+        if choice.mask == current:
+            return False
+        now = {self._places[phase][0]: phase for phase in range(1, 17) if current >> (phase - 1) & 1}
+        is_forward = is_backward = True
+        for ring, target in enumerate(choice.phases):
+            present = now.get(ring, 0)
+            if not target or not present:
+                continue
+            if self._places[present][1] != choice.barrier:
+                return True
+            is_forward &= self._places[target][2] >= self._places[present][2]
+            is_backward &= self._places[target][2] < self._places[present][2]
+        return is_forward or is_backward
+
+    def orders(self, choice: Choice, current: int) -> Commands:
+        """Return the commands that carry out a choice while `current` phases are green."""
+        if choice.stay_ds:
+            return Commands(hold=current, walk_rest=current & self._walks, pattern=PATTERN_FREE)
+        stays = current & choice.mask
+        return Commands(
+            hold=choice.mask,
+            walk_rest=stays & self._walks,
+            force_off=current & ~choice.mask,
+            phase_omit=self._all & ~choice.mask & ~current,
+            vehicle_call=choice.mask & ~stays,
+            pattern=PATTERN_FREE,
+        )
+
+
+def _longest_service_s(plan: SitePlan, number: int) -> float:
+    """Return a phase's longest unavoidable service: minimum, extension at its maximum, yellow, red. [s]"""
+    phase = plan.phase(number)
+    extension_s = max((plan.extension_max_s(crossing) for crossing in phase.crossings), default=0.0)
+    minimum_s = max(phase.min_green_s, phase.walk_s + phase.ped_clear_s)
+    return minimum_s + extension_s + phase.yellow_s + phase.red_clear_s

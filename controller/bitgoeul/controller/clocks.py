@@ -1,0 +1,101 @@
+"""Clocks that follow the lamps read back: how long each phase and each crossing has been as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .plan import SitePlan
+from .signals import ALL_RED, Lamps, phase_bit
+from .timing import to_ds
+
+NOT_YET_DS = -1
+"""A moment that has not come in this service. [0.1 s]"""
+
+
+@dataclass(slots=True)
+class PhaseClock:
+    """When a phase last changed, from the lamps. [0.1 s]
+
+    `is_green` covers walk and clearance too; `green_ended_ds` is the end of the last green.
+    """
+
+    phase: int
+    bit: int
+    is_green: bool = False
+    green_since_ds: int = 0
+    green_ended_ds: int = 0
+
+
+@dataclass(slots=True)
+class CrossingService:
+    """One crossing's present or last service: walk, clearance, and what comes after. [0.1 s]
+
+    A service is open from the start of walk until `close` is called by whoever ends the extension, or
+    the next walk starts.
+    """
+
+    crossing: str
+    index: int
+    bit: int
+    clears_after_s: float
+    walk_since_ds: int = NOT_YET_DS
+    walk_ended_ds: int = NOT_YET_DS
+    clear_ended_ds: int = NOT_YET_DS
+    is_walking: bool = False
+    is_clearing: bool = False
+    is_green: bool = False
+    is_open: bool = False
+
+    def follow(self, now_ds: int, lamps: Lamps) -> None:
+        """Take note of the lamps shown from `now_ds` on."""
+        walking = bool(lamps.walk & self.bit)
+        clearing = bool(lamps.ped_clear & self.bit)
+        if walking and not self.is_walking:
+            self.walk_since_ds, self.is_open = now_ds, True
+            self.walk_ended_ds = self.clear_ended_ds = NOT_YET_DS
+        if self.is_walking and not walking:
+            self.walk_ended_ds = now_ds
+        if self.is_open and not walking and not clearing and self.clear_ended_ds == NOT_YET_DS:
+            self.clear_ended_ds = now_ds
+        self.is_walking, self.is_clearing = walking, clearing
+        self.is_green = bool(lamps.green & self.bit)
+
+
+class SignalClocks:
+    """All phase and crossing clocks of a site, fed with the lamps of each tick.
+
+    Parameters
+    ----------
+    plan : a checked site plan.
+    """
+
+    def __init__(self, plan: SitePlan) -> None:
+        self._lamps = ALL_RED
+        self.phases = {phase.number: PhaseClock(phase.number, phase_bit(phase.number)) for phase in plan.phases}
+        self.services = tuple(
+            CrossingService(
+                crossing=crossing.id,
+                index=index,
+                bit=phase_bit(plan.phase_of(crossing.id)),
+                clears_after_s=plan.clears_after_s(crossing.id),
+            )
+            for index, crossing in enumerate(plan.crossings)
+        )
+        self.yellow_and_red_ds = {
+            phase.number: to_ds(phase.yellow_s) + to_ds(phase.red_clear_s) for phase in plan.phases
+        }
+
+    def follow(self, now_ds: int, lamps: Lamps) -> None:
+        """Take note of the lamps read back at `now_ds`; cheap when nothing changed."""
+        if lamps == self._lamps:
+            return
+        self._lamps = lamps
+        for clock in self.phases.values():
+            is_green = bool(lamps.green & clock.bit)
+            if is_green and not clock.is_green:
+                clock.green_since_ds = now_ds
+            elif clock.is_green and not is_green:
+                clock.green_ended_ds = now_ds
+            clock.is_green = is_green
+        for service in self.services:
+            service.follow(now_ds, lamps)

@@ -1,0 +1,287 @@
+"""The guard: what must hold whatever a policy says. The only module that may say no to a policy.
+
+For each crossing, from the start of walk: conflicting greens are held back by default and released on
+evidence. Evidence is a healthy, fresh, empty picture taken after walk ended, or people whose 99 % need fits
+into yellow and red clearance (form P), or nobody left (form R). A blind sensor is not an empty crossing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from .clocks import NOT_YET_DS, CrossingService, SignalClocks
+from .detection import Frame, Snapshot
+from .need import NeedEstimator
+from .plan import SitePlan
+from .situation import Proposal
+from .signals import Commands
+from .timing import to_ds
+
+FRESH_DS = 20
+"""A picture older than this is no evidence (promise 3). [0.1 s]"""
+MARGIN_S = 1.0
+"""Kept free of yellow and red clearance when they count towards the need (promise 3). [s]"""
+LAST_RED_DS = 30
+"""More all-red at the maximum with a person still there, where the cabinet can. [0.1 s]"""
+STUCK_SERVICES = 3
+"""Services running at the maximum without movement after which a sensor is faulty (promise 4)."""
+HEALTHY_SERVICES = 10
+"""Normal services after which a faulty sensor is trusted again (promise 4)."""
+HOUR_DS = 36_000
+"""An hour. [0.1 s]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """One thing the guard did, for the audit log.
+
+    Parameters
+    ----------
+    crossing : crossing id, or "" for the whole site.
+    reason : `person`, `unconfirmed`, `blind`, `maximum`, `policy_fault`, `sensor_fault`.
+    detail : a sentence with the figures.
+    """
+
+    crossing: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What goes to the cabinet, and why it differs from what the policy proposed.
+
+    Parameters
+    ----------
+    commands : the commands to write.
+    extension : phases held for somebody on a crossing (subset of hold or red hold).
+    reasons : per held crossing, why.
+    interventions : what happened in this tick worth an audit line.
+    """
+
+    commands: Commands
+    extension: int
+    reasons: tuple[tuple[str, str], ...] = ()
+    interventions: tuple[Intervention, ...] = ()
+
+
+@dataclass(slots=True)
+class CrossingGuard:
+    """The guard's memory of one crossing; maxima count from the end of clearance, and in form R include
+    yellow and red clearance, which pass before the hold.
+    """
+
+    service: CrossingService
+    extension_max_ds: int
+    unconfirmed_max_ds: int
+    blind_until_ds: int  # after walk starts
+    credit_s: float
+    form: str
+    last_red_until_ds: int = NOT_YET_DS
+    is_sensor_faulty: bool = False
+    normal_services: int = 0
+    stuck_services: int = 0
+    has_reached_max: bool = False
+    was_person_there: bool = False
+    outcomes: deque[tuple[int, bool]] = field(default_factory=deque)
+
+
+class Guard:
+    """Holds conflicting greens back while a detected person may still be crossing.
+
+    Parameters
+    ----------
+    plan : the site.
+    form : "P" (hold the parent phase) or "R" (hold its red clearance); None: each crossing's own.
+    extension_max_s : replaces every crossing's maximum; None keeps the plan's. [s]
+    can_hold_red : the cabinet knows `red_hold` (our own core).
+    """
+
+    def __init__(
+        self,
+        plan: SitePlan,
+        *,
+        form: str | None = None,
+        extension_max_s: float | None = None,
+        can_hold_red: bool = True,
+    ) -> None:
+        self._plan_mask = 0
+        for phase in plan.phases:
+            self._plan_mask |= 1 << (phase.number - 1)
+        self._can_hold_red = can_hold_red
+        self._crossings: tuple[CrossingGuard, ...] = ()
+        self._plan = plan
+        self._form = form
+        self._extension_max_s = extension_max_s
+        self.released_on_person = 0
+
+    def attach(self, clocks: SignalClocks) -> None:
+        """Bind to the clocks of the loop that asks for verdicts."""
+        plan, limits = self._plan, self._plan.limits
+        guards = []
+        for service, crossing in zip(clocks.services, plan.crossings, strict=True):
+            maximum_s = self._extension_max_s
+            if maximum_s is None:
+                maximum_s = plan.extension_max_s(crossing.id)
+            form = self._form or crossing.extension_form
+            waits_s = 0.0 if form == "P" else service.clears_after_s
+            guards.append(
+                CrossingGuard(
+                    service=service,
+                    extension_max_ds=to_ds(maximum_s + waits_s),
+                    unconfirmed_max_ds=to_ds(min(limits.unconfirmed_max_s, maximum_s) + waits_s),
+                    blind_until_ds=to_ds(limits.entry_time_s + crossing.length_m / limits.blind_speed_mps),
+                    credit_s=service.clears_after_s - MARGIN_S if form == "P" else 0.0,
+                    form=form,
+                )
+            )
+        self._crossings = tuple(guards)
+
+    def review(self, snapshot: Snapshot, needs: NeedEstimator, proposal: Proposal) -> Verdict:
+        """Return what goes to the cabinet: the proposal made legal, plus the holds people need.
+
+        Parameters
+        ----------
+        snapshot : what is known now.
+        needs : people on the crossings, already updated with the snapshot.
+        proposal : what the policy wants; anything that is not a `Proposal` is refused, and the cabinet
+            runs its own plan.
+        """
+        interventions: list[Intervention] = []
+        commands = self._sanitise(proposal, interventions)
+        hold = red_hold = 0
+        reasons: list[tuple[str, str]] = []
+        for guard in self._crossings:
+            if not guard.service.is_open:
+                continue
+            reason = self._reason_to_hold(guard, snapshot, needs, interventions)
+            if reason is not None:
+                reasons.append((guard.service.crossing, reason))
+                if guard.form == "P":
+                    hold |= guard.service.bit
+                else:
+                    red_hold |= guard.service.bit
+            elif guard.last_red_until_ds > snapshot.now_ds:
+                red_hold |= guard.service.bit
+        if hold or red_hold:
+            commands = replace(commands, hold=commands.hold | hold, red_hold=commands.red_hold | red_hold)
+        return Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
+
+    def _sanitise(self, proposal: Proposal, interventions: list[Intervention]) -> Commands:
+        """Return the proposal's commands, or none at all when they are not commands of this plan."""
+        commands = proposal.commands if isinstance(proposal, Proposal) else None
+        if not isinstance(commands, Commands):
+            interventions.append(Intervention("", "policy_fault", "the policy proposed nothing usable"))
+            return Commands()
+        asked = (
+            commands.hold | commands.force_off | commands.phase_omit | commands.ped_omit
+            | commands.vehicle_call | commands.ped_call | commands.walk_rest | commands.red_hold
+        )  # fmt: skip
+        if asked & ~self._plan_mask:
+            interventions.append(Intervention("", "policy_fault", "the policy named phases not in the plan"))
+            return Commands()
+        return commands
+
+    # --- one crossing -----------------------------------------------------------------------------
+
+    def _reason_to_hold(
+        self,
+        guard: CrossingGuard,
+        snapshot: Snapshot,
+        needs: NeedEstimator,
+        interventions: list[Intervention],
+    ) -> str | None:
+        """Return why conflicting greens must wait for this crossing, or None when they need not."""
+        service, now_ds = guard.service, snapshot.now_ds
+        if service.is_walking:
+            guard.has_reached_max = guard.was_person_there = False
+            guard.last_red_until_ds = NOT_YET_DS
+            return "walk"
+        frame = snapshot.frames[service.index]
+        reason = self._evidence(guard, frame, needs, now_ds)
+        if reason is not None and service.clear_ended_ds != NOT_YET_DS:
+            maximum_ds = guard.extension_max_ds
+            if reason == "unconfirmed":
+                maximum_ds = guard.unconfirmed_max_ds
+            if reason != "blind" and now_ds >= service.clear_ended_ds + maximum_ds:
+                self._note_maximum(guard, needs)
+                reason = None
+        elif reason is None:
+            guard.was_person_there = False
+        if service.is_green:
+            return reason
+        return self._after_green(guard, reason, now_ds, interventions)
+
+    def _after_green(
+        self,
+        guard: CrossingGuard,
+        reason: str | None,
+        now_ds: int,
+        interventions: list[Intervention],
+    ) -> str | None:
+        """Decide once the parent green is over: form R holds on; else the service closes."""
+        service = guard.service
+        if reason is not None and guard.form == "R":
+            return reason
+        if guard.has_reached_max and guard.was_person_there and guard.last_red_until_ds == NOT_YET_DS:
+            self.released_on_person += 1
+            guard.last_red_until_ds = now_ds + LAST_RED_DS + to_ds(service.clears_after_s)
+            interventions.append(
+                Intervention(
+                    service.crossing,
+                    "maximum",
+                    f"released after {guard.extension_max_ds / 10:.0f} s with a person still crossing",
+                )
+            )
+            if not self._can_hold_red:
+                guard.last_red_until_ds = now_ds
+        if guard.last_red_until_ds <= now_ds:
+            self._close(guard, now_ds, interventions)
+        return None
+
+    def _evidence(
+        self, guard: CrossingGuard, frame: Frame, needs: NeedEstimator, now_ds: int
+    ) -> str | None:
+        """Return `person`, `unconfirmed` or `blind` while there is no evidence to release, else None."""
+        service = guard.service
+        is_fresh = frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS
+        people = needs.people(service.index)
+        if people and not needs.is_clear_within(service.index, now_ds, guard.credit_s):
+            if is_fresh or any(person.is_confirmed for person in people):
+                return "person" if any(person.is_confirmed for person in people) else "unconfirmed"
+        if is_fresh and not guard.is_sensor_faulty:
+            is_after_walk = frame.measured_ds >= service.walk_ended_ds
+            return None if is_after_walk else "walk"
+        is_time_served = now_ds >= service.walk_since_ds + guard.blind_until_ds
+        return None if is_time_served else "blind"
+
+    def _note_maximum(self, guard: CrossingGuard, needs: NeedEstimator) -> None:
+        """Remember that this service ran to its maximum, and whether a person is left behind.
+
+        Whoever was first seen after clearance started on red: reported, not promised.
+        """
+        guard.has_reached_max = True
+        guard.was_person_there = any(
+            person.is_confirmed and person.first_ds <= guard.service.clear_ended_ds
+            for person in needs.people(guard.service.index)
+        )
+
+    def _close(self, guard: CrossingGuard, now_ds: int, interventions: list[Intervention]) -> None:
+        """End the service, and judge the sensor by it (promise 4)."""
+        guard.service.is_open = False
+        is_stuck = guard.has_reached_max and not guard.was_person_there
+        guard.outcomes.append((now_ds, is_stuck))
+        while guard.outcomes[0][0] < now_ds - HOUR_DS:
+            guard.outcomes.popleft()
+        guard.stuck_services = guard.stuck_services + 1 if is_stuck else 0
+        guard.normal_services = 0 if is_stuck else guard.normal_services + 1
+        stuck_in_hour = sum(stuck for _, stuck in guard.outcomes)
+        is_mostly_stuck = len(guard.outcomes) >= 2 * STUCK_SERVICES and stuck_in_hour * 2 > len(guard.outcomes)
+        if guard.is_sensor_faulty:
+            guard.is_sensor_faulty = guard.normal_services < HEALTHY_SERVICES
+        elif guard.stuck_services >= STUCK_SERVICES or is_mostly_stuck:
+            guard.is_sensor_faulty = True
+            interventions.append(
+                Intervention(guard.service.crossing, "sensor_fault", "at its maximum without movement")
+            )

@@ -1,0 +1,106 @@
+"""One tick of control: read, need, policy, guard, write, audit. The same loop runs in SUMO and in the field."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from .audit import Audit
+from .backends.base import Backend
+from .clocks import SignalClocks
+from .detection import Frame, Snapshot
+from .guard import Guard, Verdict
+from .need import NeedEstimator
+from .plan import SitePlan
+from .policies.base import Policy
+from .situation import Proposal, Situation
+from .signals import Commands, Lamps
+
+
+class DetectionSource(Protocol):
+    """Where frames come from: an emulated detector, a broker, a recording."""
+
+    def frames(self, now_ds: int) -> tuple[Frame, ...]:
+        """Return the newest delivered frame of each crossing, in the plan's order."""
+        ...
+
+
+class ControlLoop:
+    """Runs one policy on one junction.
+
+    Parameters
+    ----------
+    plan : the site.
+    backend : the cabinet.
+    source : the people detector.
+    policy : who decides.
+    guard : None only for baselines that have no guarantee; then the policy's commands go out as they are.
+    """
+
+    def __init__(
+        self, plan: SitePlan, backend: Backend, source: DetectionSource, policy: Policy, guard: Guard | None
+    ) -> None:
+        self._backend, self._source = backend, source
+        self.clocks = SignalClocks(plan)
+        self.needs = NeedEstimator(plan)
+        self.audit = Audit(plan)
+        self.take_over(policy, guard)
+        self.situation: Situation | None = None
+        self._plan = plan
+        self._held = self._red_held = 0
+
+    def take_over(self, policy: Policy, guard: Guard | None) -> None:
+        """Let another policy, behind its guard, decide from the next tick on."""
+        self._policy, self._guard = policy, guard
+        if guard is not None:
+            guard.attach(self.clocks)
+
+    def observe(self) -> Situation:
+        """Read cabinet and detectors; bring clocks and needs up to date."""
+        reading = self._backend.read()
+        frames = self._source.frames(reading.now_ds)
+        self._held, self._red_held = reading.held, reading.red_held
+        snapshot = Snapshot(
+            now_ds=reading.now_ds,
+            lamps=reading.lamps,
+            calls=reading.calls,
+            zone_vehicles=reading.zone_vehicles,
+            arrivals=reading.arrivals,
+            frames=frames,
+        )
+        self.clocks.follow(reading.now_ds, reading.lamps)
+        self.needs.update(frames)
+        self.situation = Situation(self._plan, snapshot, self.clocks, self.needs)
+        return self.situation
+
+    def act(self) -> Lamps:
+        """Decide on the situation last observed, write, and log; return the lamps that follow."""
+        situation = self.situation
+        assert situation is not None, "observe before act"
+        proposal = self._policy.propose(situation)
+        verdict = self._review(situation, proposal)
+        lamps = self._backend.write(verdict.commands)
+        held_for_traffic = 0
+        if isinstance(proposal, Proposal):
+            held_for_traffic = proposal.commands.hold & ~proposal.extension
+        self.audit.note(situation.snapshot.now_ds, verdict, self._held, self._red_held, held_for_traffic)
+        return lamps
+
+    def _review(self, situation: Situation, proposal: Proposal) -> Verdict:
+        if self._guard is None:
+            reasons = tuple(
+                (service.crossing, proposal.reason)
+                for service in self.clocks.services
+                if service.bit & proposal.extension
+            )
+            return Verdict(proposal.commands, proposal.extension, reasons)
+        return self._guard.review(situation.snapshot, situation.needs, proposal)
+
+    def tick(self) -> Lamps:
+        """Observe and act once."""
+        self.observe()
+        return self.act()
+
+    @property
+    def last_commands(self) -> Commands:
+        """The commands last written."""
+        return self.audit.commands

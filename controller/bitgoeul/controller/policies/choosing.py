@@ -1,0 +1,92 @@
+"""Policies that choose: at each decision one of the junction's choices, by a score per choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..choices import Choice, ChoiceRules
+from ..observe import ChoiceObserver, Observation
+from ..plan import SitePlan
+from ..signals import PATTERN_FREE, Commands
+from ..situation import Proposal, Situation
+
+_FREE = Proposal(Commands(pattern=PATTERN_FREE))
+
+
+class Chooser(Protocol):
+    """Picks one row of an observation."""
+
+    def choose(self, observation: Observation) -> int:
+        """Return the index of a legal choice."""
+        ...
+
+
+@dataclass(slots=True)
+class Commitment:
+    """A choice under way.
+
+    Parameters
+    ----------
+    choice : what was chosen.
+    until_ds : end of a stay. [0.1 s]
+    """
+
+    choice: Choice
+    until_ds: int
+
+
+class ChoicePolicy:
+    """Runs a chooser: asks it when a decision is due, and carries its choice out until it is done.
+
+    Parameters
+    ----------
+    name : policy name.
+    plan : the site.
+    chooser : who picks.
+
+    Notes
+    -----
+    A decision is due when every green has served its minimum and the last choice is done: a stay when its
+    time is over, a go when its phases are green. An illegal pick is replaced by `default_choice`.
+    """
+
+    def __init__(self, name: str, plan: SitePlan, chooser: Chooser) -> None:
+        self.name = name
+        self.rules = ChoiceRules(plan)
+        self.observer = ChoiceObserver(plan, self.rules)
+        self._chooser = chooser
+        self._commitment: Commitment | None = None
+        self.decisions = 0
+
+    def is_due(self, situation: Situation) -> bool:
+        """Tell whether a decision is due in this situation."""
+        self.observer.follow(situation)
+        commitment = self._commitment
+        if commitment is not None:
+            if commitment.choice.stay_ds:
+                if situation.snapshot.now_ds < commitment.until_ds:
+                    return False
+            elif situation.snapshot.lamps.green != commitment.choice.mask:
+                return False
+        return self.rules.is_settled(situation)
+
+    def propose(self, situation: Situation) -> Proposal:
+        """Carry on with the last choice, or make the next one."""
+        if self.is_due(situation):
+            observation = self.observer.observe(situation)
+            index = self._chooser.choose(observation)
+            if not observation.mask[index]:
+                index = default_choice(observation)
+            choice = self.rules.choices[index]
+            self._commitment = Commitment(choice, situation.snapshot.now_ds + choice.stay_ds)
+            self.decisions += 1
+        if self._commitment is None:
+            return _FREE
+        commands = self.rules.orders(self._commitment.choice, situation.snapshot.lamps.green)
+        return Proposal(commands, reason=self._commitment.choice.name)
+
+
+def default_choice(observation: Observation) -> int:
+    """Return the choice that replaces an illegal one: the first legal row (stay 2 s where it is legal)."""
+    return int(observation.mask.argmax())

@@ -1,0 +1,45 @@
+"""What a policy decides on, and what it may propose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .clocks import SignalClocks
+from .detection import Snapshot
+from .need import NeedEstimator
+from .plan import SitePlan
+from .signals import NO_COMMANDS, Commands
+
+
+@dataclass(slots=True)
+class Situation:
+    """What a policy decides on: the snapshot and what follows from it. The truth is not in it.
+
+    Parameters
+    ----------
+    plan : the site.
+    snapshot : this tick's snapshot.
+    clocks : how long each phase and crossing has been as it is.
+    needs : people on the crossings and the time they need.
+    """
+
+    plan: SitePlan
+    snapshot: Snapshot
+    clocks: SignalClocks
+    needs: NeedEstimator
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a policy wants.
+
+    Parameters
+    ----------
+    commands : orders for the cabinet.
+    extension : phases in `commands.hold` or `commands.red_hold` kept for people on a crossing.
+    reason : one word for the audit log.
+    """
+
+    commands: Commands = NO_COMMANDS
+    extension: int = 0
+    reason: str = ""
