@@ -87,7 +87,7 @@ class SignalClocks:
 
     def follow(self, now_ds: int, lamps: Lamps) -> None:
         """Take note of the lamps read back at `now_ds`; cheap when nothing changed."""
-        if lamps == self._lamps:
+        if lamps is self._lamps or lamps == self._lamps:
             return
         self._lamps = lamps
         for clock in self.phases.values():

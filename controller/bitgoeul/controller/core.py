@@ -159,8 +159,9 @@ class SignalCore:
         `advance(n)` leaves the same state as n times `advance(1)`: it jumps from event to event.
         """
         until_ds = self.now_ds + ds
-        if self._next_event_ds < self.now_ds or calls != self._calls or commands != self._commands:
-            self._calls, self._commands = calls, commands
+        is_news = (commands is not self._commands and commands != self._commands) or self._matters(calls)
+        self._calls, self._commands = calls, commands
+        if is_news or self._next_event_ds < self.now_ds:
             self._settle()
         while self._next_event_ds < until_ds:
             self._pass_time(self._next_event_ds)
@@ -169,6 +170,14 @@ class SignalCore:
         if self._next_event_ds == until_ds:
             self._next_event_ds = -1
         return self.lamps
+
+    def _matters(self, calls: Calls) -> bool:
+        """Tell whether these calls can change anything: under a pattern, vehicle calls cannot."""
+        if calls is self._calls:
+            return False
+        if self._pattern != PATTERN_FREE:
+            return calls.ped != self._calls.ped
+        return calls != self._calls
 
     def status(self) -> CabinetStatus:
         """Return what the cabinet reports besides its lamps."""
@@ -194,7 +203,7 @@ class SignalCore:
         """Move the clock; occupied passage detectors keep their greens extended."""
         self.now_ds = to_ds
         extend = self._calls.extend
-        if extend:
+        if extend and self._pattern == PATTERN_FREE:
             for index, ring in enumerate(self._rings):
                 if ring.phase and extend >> (ring.phase - 1) & 1 and ring.interval in _GREEN:
                     self._rings[index] = replace(ring, extended_ds=to_ds)
@@ -211,7 +220,9 @@ class SignalCore:
         self._note_conflicting_demand()
         self.held = self._held_mask()
         self.red_held = self._red_held_mask()
-        self.lamps = self._indicate()
+        lamps = self._indicate()
+        if lamps != self.lamps:  # the same object while nothing changes: cheap to compare
+            self.lamps = lamps
         self._next_event_ds = self._find_next_event()
 
     def _step_ring(self, index: int) -> bool:

@@ -1,9 +1,12 @@
-"""What the sensors said, and when: tracks, frames and the snapshot a controller decides on."""
+"""What the sensors said, and when: tracks, frames and the snapshot a controller decides on.
+
+Named tuples, not dataclasses: some ten are made in every tick, and they are made three times as fast.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from .signals import Calls, Lamps
 
@@ -30,8 +33,7 @@ class Zone(StrEnum):
     ISLAND = "island"
 
 
-@dataclass(frozen=True, slots=True)
-class Track:
+class Track(NamedTuple):
     """One person as a sensor reported them.
 
     Parameters
@@ -60,8 +62,7 @@ class Track:
     quality: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One sensor's newest delivered picture of one crossing: *empty* and *blind* differ.
 
     Parameters
@@ -80,8 +81,7 @@ class Frame:
     waiting: tuple[Track, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All a controller knows in a tick. The truth is not in it.
 
     Parameters

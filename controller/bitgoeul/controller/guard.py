@@ -22,6 +22,8 @@ FRESH_DS = 20
 """A picture older than this is no evidence (promise 3). [0.1 s]"""
 MARGIN_S = 1.0
 """Kept free of yellow and red clearance when they count towards the need (promise 3). [s]"""
+LOOK_BEFORE_DS = 10
+"""The guard weighs the evidence from this long before clearance ends. [0.1 s]"""
 LAST_RED_DS = 30
 """More all-red at the maximum with a person still there, where the cabinet can. [0.1 s]"""
 STUCK_SERVICES = 3
@@ -76,6 +78,7 @@ class CrossingGuard:
     extension_max_ds: int
     unconfirmed_max_ds: int
     blind_until_ds: int  # after walk starts
+    look_after_ds: int  # after clearance starts; before, nothing can end the green anyway
     credit_s: float
     form: str
     last_red_until_ds: int = NOT_YET_DS
@@ -114,6 +117,9 @@ class Guard:
         self._plan = plan
         self._form = form
         self._extension_max_s = extension_max_s
+        self._trusted: Commands | None = None
+        self._proposed: Commands | None = None
+        self._held_commands: dict[tuple[int, int], Commands] = {}
         self.released_on_person = 0
 
     def attach(self, clocks: SignalClocks) -> None:
@@ -124,6 +130,7 @@ class Guard:
             maximum_s = self._extension_max_s
             if maximum_s is None:
                 maximum_s = plan.extension_max_s(crossing.id)
+            phase = plan.phase(plan.phase_of(crossing.id))
             form = self._form or crossing.extension_form
             waits_s = 0.0 if form == "P" else service.clears_after_s
             guards.append(
@@ -132,6 +139,7 @@ class Guard:
                     extension_max_ds=to_ds(maximum_s + waits_s),
                     unconfirmed_max_ds=to_ds(min(limits.unconfirmed_max_s, maximum_s) + waits_s),
                     blind_until_ds=to_ds(limits.entry_time_s + crossing.length_m / limits.blind_speed_mps),
+                    look_after_ds=to_ds(phase.ped_clear_s) - LOOK_BEFORE_DS,
                     credit_s=service.clears_after_s - MARGIN_S if form == "P" else 0.0,
                     form=form,
                 )
@@ -165,8 +173,19 @@ class Guard:
             elif guard.last_red_until_ds > snapshot.now_ds:
                 red_hold |= guard.service.bit
         if hold or red_hold:
-            commands = replace(commands, hold=commands.hold | hold, red_hold=commands.red_hold | red_hold)
+            commands = self._with_holds(commands, hold, red_hold)
         return Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
+
+    def _with_holds(self, commands: Commands, hold: int, red_hold: int) -> Commands:
+        """Return the commands with holds added: the same object while nothing changes."""
+        if commands is not self._proposed:
+            self._proposed = commands
+            self._held_commands.clear()
+        held = self._held_commands.get((hold, red_hold))
+        if held is None:
+            held = replace(commands, hold=commands.hold | hold, red_hold=commands.red_hold | red_hold)
+            self._held_commands[hold, red_hold] = held
+        return held
 
     def _sanitise(self, proposal: Proposal, interventions: list[Intervention]) -> Commands:
         """Return the proposal's commands, or none at all when they are not commands of this plan."""
@@ -174,6 +193,8 @@ class Guard:
         if not isinstance(commands, Commands):
             interventions.append(Intervention("", "policy_fault", "the policy proposed nothing usable"))
             return Commands()
+        if commands is self._trusted:
+            return commands
         asked = (
             commands.hold | commands.force_off | commands.phase_omit | commands.ped_omit
             | commands.vehicle_call | commands.ped_call | commands.walk_rest | commands.red_hold
@@ -181,6 +202,7 @@ class Guard:
         if asked & ~self._plan_mask:
             interventions.append(Intervention("", "policy_fault", "the policy named phases not in the plan"))
             return Commands()
+        self._trusted = commands
         return commands
 
     # --- one crossing -----------------------------------------------------------------------------
@@ -198,6 +220,8 @@ class Guard:
             guard.has_reached_max = guard.was_person_there = False
             guard.last_red_until_ds = NOT_YET_DS
             return "walk"
+        if service.is_clearing and now_ds < service.walk_ended_ds + guard.look_after_ds:
+            return "clearance"
         frame = snapshot.frames[service.index]
         reason = self._evidence(guard, frame, needs, now_ds)
         if reason is not None and service.clear_ended_ds != NOT_YET_DS:

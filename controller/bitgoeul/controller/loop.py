@@ -56,26 +56,20 @@ class ControlLoop:
 
     def observe(self) -> Situation:
         """Read cabinet and detectors; bring clocks and needs up to date."""
-        reading = self._backend.read()
+        reading = self._backend.read(with_vehicles=self._policy.reads_vehicles)
         frames = self._source.frames(reading.now_ds)
         self._held, self._red_held = reading.held, reading.red_held
-        snapshot = Snapshot(
-            now_ds=reading.now_ds,
-            lamps=reading.lamps,
-            calls=reading.calls,
-            zone_vehicles=reading.zone_vehicles,
-            arrivals=reading.arrivals,
-            frames=frames,
-        )
+        snapshot = Snapshot(*reading[:5], frames)
         self.clocks.follow(reading.now_ds, reading.lamps)
         self.needs.update(frames)
-        self.situation = Situation(self._plan, snapshot, self.clocks, self.needs)
+        if self.situation is None:
+            self.situation = Situation(self._plan, snapshot, self.clocks, self.needs)
+        self.situation.snapshot = snapshot
         return self.situation
 
     def act(self) -> Lamps:
         """Decide on the situation last observed, write, and log; return the lamps that follow."""
-        situation = self.situation
-        assert situation is not None, "observe before act"
+        situation = self.observed
         proposal = self._policy.propose(situation)
         verdict = self._review(situation, proposal)
         lamps = self._backend.write(verdict.commands)
@@ -99,6 +93,18 @@ class ControlLoop:
         """Observe and act once."""
         self.observe()
         return self.act()
+
+    @property
+    def observed(self) -> Situation:
+        """The situation last observed.
+
+        Raises
+        ------
+        RuntimeError : nothing was observed yet.
+        """
+        if self.situation is None:
+            raise RuntimeError("observe before act")
+        return self.situation
 
     @property
     def last_commands(self) -> Commands:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .choices import N_MAX, ChoiceRules
 from .clocks import NOT_YET_DS
+from .detection import Snapshot
 from .plan import SitePlan
 from .situation import Situation
 from .signals import phase_mask
@@ -115,6 +116,7 @@ class ChoiceObserver:
         self._masks = {number: phase_mask((number,)) for number in self._numbers}
         self._rates = [0.0] * len(self._loop_phases)
         self._followed_ds = NOT_YET_DS
+        self._observed: tuple[Snapshot, Observation] | None = None
 
     def follow(self, situation: Situation) -> None:
         """Keep the arrival averages up to date; call once a tick."""
@@ -131,7 +133,9 @@ class ChoiceObserver:
         ]
 
     def observe(self, situation: Situation) -> Observation:
-        """Return what a policy sees of this situation."""
+        """Return what a policy sees of this situation; asked twice for one tick, the same object."""
+        if self._observed is not None and self._observed[0] is situation.snapshot:
+            return self._observed[1]
         views = self._phase_views(situation)
         choices = np.zeros((N_MAX, len(CHOICE)), dtype=np.float32)
         mask = np.zeros(N_MAX, dtype=np.bool_)
@@ -140,7 +144,8 @@ class ChoiceObserver:
         rows = [self._row(index, situation, views) for index in range(len(legal))]
         choices[: len(rows)] = np.clip(np.array(rows, dtype=np.float32) / _CHOICE_SCALE, 0.0, LIMIT)
         context = np.clip(self._context(situation, views) / _CONTEXT_SCALE, 0.0, LIMIT)
-        return Observation(context, choices, mask)
+        self._observed = (situation.snapshot, Observation(context, choices, mask))
+        return self._observed[1]
 
     def _phase_views(self, situation: Situation) -> dict[int, _PhaseView]:
         """Return what waits for each phase."""

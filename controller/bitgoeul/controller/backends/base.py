@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..signals import Calls, Commands, Lamps
 
@@ -22,8 +22,7 @@ class Capabilities:
     walk_rest_by_phase: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CabinetReading:
+class CabinetReading(NamedTuple):
     """What a backend read in one tick; fields as in `Snapshot`.
 
     `held` and `red_held` are the phases that only a hold keeps from ending; 0 where a cabinet does not
@@ -44,8 +43,11 @@ class Backend(Protocol):
 
     capabilities: Capabilities
 
-    def read(self) -> CabinetReading:
-        """Return lamps, calls and detector states as they are now."""
+    def read(self, *, with_vehicles: bool) -> CabinetReading:
+        """Return lamps, calls and detector states as they are now.
+
+        Without vehicles (a policy that does not look at them) the vehicle fields stay empty.
+        """
         ...
 
     def write(self, commands: Commands) -> Lamps:

@@ -5,15 +5,18 @@ The connection is the `libsumo` module or a `traci` connection; both have the sa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..core import SignalCore
 from ..errors import FieldFault
 from ..plan import SitePlan
-from ..signals import Calls, Commands, Lamps, phase_bit, phase_mask
+from ..signals import ALL_RED, Calls, Commands, Lamps, phase_bit, phase_mask
+from ..timing import to_ds
 from .base import Capabilities, CabinetReading
 
-RELEASE_PROGRAM = "the network's own signal program"
+CONNECT_TRIES = 20
+"""Attempts, half a second apart, to reach a SUMO that may still be starting."""
 
 
 class SumoRows:
@@ -67,6 +70,7 @@ class SumoBackend:
     connection : `libsumo`, or a `traci` connection.
     plan : the site.
     step_ds : length of a simulation step. [0.1 s]
+    now_ds : the simulation's time; the core starts in red then. [0.1 s]
 
     Raises
     ------
@@ -75,13 +79,14 @@ class SumoBackend:
 
     capabilities = Capabilities(red_hold=True, walk_rest_by_phase=True)
 
-    def __init__(self, connection: Any, plan: SitePlan, *, step_ds: int = 5) -> None:
+    def __init__(self, connection: Any, plan: SitePlan, *, step_ds: int = 5, now_ds: int = 0) -> None:
         self._plan = plan
         self.core = SignalCore(plan)
+        self.core.restore(replace(self.core.state, now_ds=now_ds))
         self._step_ds = step_ds
         self._rows = SumoRows(plan)
         self._signal = plan.sumo.traffic_light
-        self._row = ""
+        self._lamps: Lamps | None = None
         self._lights = connection.trafficlight
         self._simulation = connection.simulation
         self._count_in_lane = connection.lane.getLastStepVehicleNumber
@@ -105,10 +110,21 @@ class SumoBackend:
         if expected != found:
             raise FieldFault("sumo", f"{self._signal} has {found} signal links, the plan maps {expected}")
 
-    def read(self) -> CabinetReading:
+    def read(self, *, with_vehicles: bool = True) -> CabinetReading:
         """Return the detectors after the last simulation step, and the lamps shown during it."""
-        zones = tuple([self._count_in_lane(lane) for lane in self._zones])
-        loops = tuple([self._count_at_loop(loop) for loop in self._loops])
+        core = self.core
+        zones: tuple[int, ...] = ()
+        loops: tuple[int, ...] = ()
+        if with_vehicles:
+            zones = tuple([self._count_in_lane(lane) for lane in self._zones])
+            loops = tuple([self._count_at_loop(loop) for loop in self._loops])
+            self._reading_calls = self._calls(zones, loops)
+        return CabinetReading(
+            core.now_ds, core.lamps, self._reading_calls, zones, loops, core.held, core.red_held
+        )
+
+    def _calls(self, zones: tuple[int, ...], loops: tuple[int, ...]) -> Calls:
+        """Return the phases called and extended by these detector states."""
         waiting = passing = 0
         for count, mask in zip(zones, self._zone_masks, strict=True):
             if count:
@@ -119,30 +135,69 @@ class SumoBackend:
         calls = self._calls_known.get((waiting, passing))
         if calls is None:
             calls = self._calls_known[waiting, passing] = Calls(vehicle=waiting, extend=passing)
-        self._reading_calls = calls
-        core = self.core
-        return CabinetReading(
-            now_ds=core.now_ds,
-            lamps=core.lamps,
-            calls=calls,
-            zone_vehicles=zones,
-            arrivals=loops,
-            held=core.held,
-            red_held=core.red_held,
-        )
+        return calls
 
     def write(self, commands: Commands) -> Lamps:
         """Let the core run one step under these commands and set SUMO's lamps for it."""
         lamps = self.core.advance(self._step_ds, self._reading_calls, commands)
-        row = self._rows.row(lamps)
-        if row != self._row:
-            self._row = row
+        if lamps is not self._lamps:
+            self._lamps = lamps
+            row = self._rows.row(lamps)
             self._lights.setRedYellowGreenState(self._signal, row)
             if self.row_changes is not None:
                 self.row_changes.append((self.core.now_ds - self._step_ds, row))
         return lamps
 
     def release(self) -> None:
-        """Give the junction back to the network's own signal program."""
+        """Give the junction back to the network's own signal program, from the start of its cycle."""
         self._lights.setProgram(self._signal, self._plan.sumo.program)
-        self._row = ""
+        self._lights.setPhase(self._signal, 0)
+        self._lamps = None
+
+
+def clear_junction(connection: Any, plan: SitePlan) -> int:
+    """Bring a junction from whatever it shows to all red, for taking over and giving back.
+
+    Every green gets the plan's longest yellow, and nothing starts until the longest pedestrian clearance
+    has passed: whoever is on a crossing finishes.
+
+    Returns
+    -------
+    The simulation time reached. [0.1 s]
+    """
+    signal, lights = plan.sumo.traffic_light, connection.trafficlight
+    red = SumoRows(plan).row(ALL_RED)
+    yellow = "".join("y" if letter in "Gg" else letter for letter in lights.getRedYellowGreenState(signal))
+    yellow_s = max(phase.yellow_s for phase in plan.phases)
+    clear_s = max(max(phase.ped_clear_s, phase.yellow_s + phase.red_clear_s) for phase in plan.phases)
+    begin_s = connection.simulation.getTime()
+    while (passed_s := connection.simulation.getTime() - begin_s) < clear_s:
+        lights.setRedYellowGreenState(signal, yellow if passed_s < yellow_s else red)
+        connection.simulationStep()
+    return to_ds(begin_s + passed_s)
+
+
+def connect(host: str, port: int) -> Any:
+    """Return a TraCI connection to a SUMO started by anyone.
+
+    Raises
+    ------
+    FieldFault : nobody answers, or TraCI is not installed.
+    """
+    try:
+        import traci  # noqa: PLC0415 - the field controller is installed without SUMO
+    except ModuleNotFoundError as error:
+        raise FieldFault("sumo", "TraCI is not installed: pip install 'bitgoeul[sim]'") from error
+    try:
+        connection = traci.connect(port=port, host=host, numRetries=CONNECT_TRIES, waitBetweenRetries=0.5)
+        connection.setOrder(1)
+    except (traci.FatalTraCIError, traci.TraCIException, OSError) as error:
+        raise FieldFault("sumo", f"no SUMO answers at {host}:{port} ({error})") from error
+    return connection
+
+
+def as_fault(error: Exception) -> Exception:
+    """Return SUMO's own errors, by libsumo or TraCI, as a `FieldFault`; others unchanged."""
+    if type(error).__name__ in ("FatalTraCIError", "TraCIException") or isinstance(error, ConnectionError):
+        return FieldFault("sumo", f"the simulation ended: {error}")
+    return error

@@ -51,12 +51,15 @@ class ChoicePolicy:
     time is over, a go when its phases are green. An illegal pick is replaced by `default_choice`.
     """
 
+    reads_vehicles = True
+
     def __init__(self, name: str, plan: SitePlan, chooser: Chooser) -> None:
         self.name = name
         self.rules = ChoiceRules(plan)
         self.observer = ChoiceObserver(plan, self.rules)
         self._chooser = chooser
         self._commitment: Commitment | None = None
+        self._proposals: dict[tuple[str, int], Proposal] = {}
         self.decisions = 0
 
     def is_due(self, situation: Situation) -> bool:
@@ -83,8 +86,15 @@ class ChoicePolicy:
             self.decisions += 1
         if self._commitment is None:
             return _FREE
-        commands = self.rules.orders(self._commitment.choice, situation.snapshot.lamps.green)
-        return Proposal(commands, reason=self._commitment.choice.name)
+        return self._orders(self._commitment.choice, situation.snapshot.lamps.green)
+
+    def _orders(self, choice: Choice, current: int) -> Proposal:
+        """Return the proposal that carries out a choice; the same object for the same question."""
+        proposal = self._proposals.get((choice.name, current))
+        if proposal is None:
+            proposal = Proposal(self.rules.orders(choice, current), reason=choice.name)
+            self._proposals[choice.name, current] = proposal
+        return proposal
 
 
 def default_choice(observation: Observation) -> int:

@@ -49,6 +49,8 @@ class OccupancyExtension:
     extension_max_s : replaces the rule's maximum; None keeps it. [s]
     """
 
+    reads_vehicles = False
+
     def __init__(
         self, plan: SitePlan, rule: OccupancyRule, *, form: str = "P", extension_max_s: float | None = None
     ) -> None:

@@ -10,6 +10,7 @@ class Fixed:
     """The plan's pattern, nothing else. Slower design speeds are a retimed plan, not a policy."""
 
     name = "fixed"
+    reads_vehicles = False
     _proposal = Proposal()
 
     def propose(self, situation: Situation) -> Proposal:  # noqa: ARG002 - the protocol's argument
@@ -21,6 +22,7 @@ class Actuated:
     """Free operation: minimums, passage, gap-out and max-out by the cabinet's own detectors."""
 
     name = "actuated"
+    reads_vehicles = True
     _proposal = Proposal(Commands(pattern=PATTERN_FREE))
 
     def propose(self, situation: Situation) -> Proposal:  # noqa: ARG002 - the protocol's argument

@@ -1,0 +1,125 @@
+"""How much of bare SUMO's speed is left with everything on: a run against the replay of its own lamps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.sim_scenarios.catalog import load_site
+
+from .world import STEP_DS, RunSpec, Simulation, build_driver, simulation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchFigures:
+    """Result of `bench env`.
+
+    Parameters
+    ----------
+    ratio : median over the pairs of `env_sps / replay_sps`.
+    env_sps, replay_sps : median simulated seconds per second.
+    ratios : each pair's ratio.
+    """
+
+    ratio: float
+    env_sps: float
+    replay_sps: float
+    ratios: tuple[float, ...]
+
+
+Changes = list[tuple[int, str]]
+Speeds = list[tuple[int, str, float]]
+
+
+def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
+    """Time a run and its bare replay in turn, in this process.
+
+    Parameters
+    ----------
+    spec : what to run, on libsumo.
+    repeat : number of pairs.
+
+    Raises
+    ------
+    ScenarioError : a replay's trip output differs from the run's, so the two are not the same run.
+    """
+    site = load_site(spec.site)
+    with simulation(spec, site) as opened:
+        rows, speeds = _record(spec, opened)
+        env_sps, replay_sps = [], []
+        for _ in range(repeat):
+            opened.restart()
+            env_sps.append(_timed_run(spec, opened))
+            opened.restart()
+            replay_sps.append(_timed_replay(spec, opened, rows, speeds))
+    ratios = tuple(env / replay for env, replay in zip(env_sps, replay_sps, strict=True))
+    return BenchFigures(
+        ratio=statistics.median(ratios),
+        env_sps=statistics.median(env_sps),
+        replay_sps=statistics.median(replay_sps),
+        ratios=ratios,
+    )
+
+
+def _record(spec: RunSpec, opened: Simulation) -> tuple[Changes, Speeds]:
+    """Run once, keeping lamp and speed changes; check that their replay gives the same trips."""
+    driver = build_driver(spec, load_site(spec.site), opened.connection, is_recording=True)
+    for _ in _steps(spec):
+        driver.step()
+    rows, speeds = driver.backend.row_changes or [], driver.walkers.speed_changes or []
+    recorded = opened.outputs
+    opened.restart()
+    _timed_replay(spec, opened, rows, speeds)
+    replayed = opened.outputs
+    opened.restart()
+    if _trips(recorded) != _trips(replayed):
+        raise ScenarioError("the replay's trips differ from the run's: the benchmark would compare two runs")
+    return rows, speeds
+
+
+def _trips(outputs: Path) -> list[str]:
+    """Return the lines of a trip output but its header, which holds the time of writing."""
+    lines = (outputs / "tripinfo.xml").read_text(encoding="utf-8").splitlines()
+    return lines[next(place for place, line in enumerate(lines) if line.startswith("<tripinfos")) :]
+
+
+def _steps(spec: RunSpec) -> Iterator[int]:
+    yield from range(0, spec.end_s * 10, STEP_DS)
+
+
+def _timed_run(spec: RunSpec, opened: Simulation) -> float:
+    """Return simulated seconds per second with everything on."""
+    driver = build_driver(spec, load_site(spec.site), opened.connection)
+    started_s = time.perf_counter()
+    for _ in _steps(spec):
+        driver.step()
+    return spec.end_s / (time.perf_counter() - started_s)
+
+
+def _timed_replay(spec: RunSpec, opened: Simulation, rows: Changes, speeds: Speeds) -> float:
+    """Return simulated seconds per second with recorded lamps and speed changes pushed, nothing else."""
+    connection = opened.connection
+    signal = load_site(spec.site).plan.sumo.traffic_light
+    step, show = connection.simulationStep, connection.trafficlight.setRedYellowGreenState
+    set_speed = connection.person.setSpeed
+    row_at, speeds_at = dict(rows), _by_time(speeds)
+    started_s = time.perf_counter()
+    for now_ds in _steps(spec):
+        row = row_at.get(now_ds)
+        if row is not None:
+            show(signal, row)
+        for person, speed_mps in speeds_at.get(now_ds, ()):
+            set_speed(person, speed_mps)
+        step()
+    return spec.end_s / (time.perf_counter() - started_s)
+
+
+def _by_time(speeds: Speeds) -> dict[int, list[tuple[str, float]]]:
+    grouped: dict[int, list[tuple[str, float]]] = {}
+    for now_ds, person, speed_mps in speeds:
+        grouped.setdefault(now_ds, []).append((person, speed_mps))
+    return grouped

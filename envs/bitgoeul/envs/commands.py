@@ -1,0 +1,156 @@
+"""The commands `run` and `bench`."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.sim_scenarios.files import write_text
+
+_SHOWN = (
+    ("crossings_n", "crossings"),
+    ("residual_n", "residual walkers"),
+    ("residual_per_10k", "residual walkers per 10,000 crossings"),
+    ("residual_within_max_per_10k", "of legal starters within the maximum, per 10,000"),
+    ("released_on_person", "released at the maximum with a person there"),
+    ("ped_wait_s", "mean wait of walkers [s]"),
+    ("ped_wait_p95_s", "95 % of walkers waited less than [s]"),
+    ("vehicle_delay_s", "mean delay of vehicles [s]"),
+    ("person_delay_s", "mean delay of persons [s]"),
+    ("person_hours_per_h", "person-hours of delay per hour"),
+    ("extension_s_per_h", "extension [s/h]"),
+)
+
+
+@click.command(epilog="Example: bitgoeul run bukmun_5 --controller eta --seed 10000 --hour peak --minutes 30")
+@click.argument("site")
+@click.option("--controller", default="eta", show_default=True, help="fixed, gwangju5, eta, learned, NAME+guard ...")
+@click.option("--seed", default=10_000, show_default=True, type=click.IntRange(min=0), help="Demand and detector.")
+@click.option("--hour", default="peak", show_default=True, help="peak, offpeak, night, or an hour 0-23.")
+@click.option("--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="Measured time.")
+@click.option("--detector", default="camera_day", show_default=True, help="Preset of the emulated detector.")
+@click.option("--backend", default="libsumo", show_default=True, type=click.Choice(["libsumo", "traci"]))
+@click.option("--gui", is_flag=True, help="Watch in sumo-gui (uses traci).")
+@click.option("--extension-max", type=float, help="Extension maximum of every crossing [s]; default: the plan's.")
+@click.option("--form", default="P", show_default=True, type=click.Choice(["P", "R"]), help="Extension form.")
+@click.option("--policy", "policy_file", type=click.Path(dir_okay=False), help="ONNX file for `learned`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result row as JSON.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for row, events, extensions.")
+def run(  # noqa: PLR0913 - one parameter per option
+    *,
+    site: str,
+    controller: str,
+    seed: int,
+    hour: str,
+    minutes: int,
+    detector: str,
+    backend: str,
+    gui: bool,
+    extension_max: float | None,
+    form: str,
+    policy_file: str | None,
+    as_json: bool,
+    out: Path | None,
+) -> None:
+    """Run one controller on one site for some simulated time and print what happened."""
+    from .world import RunSpec, run_world, silence_native_warnings  # noqa: PLC0415 - loads SUMO
+
+    spec = RunSpec(
+        site=site,
+        controller=controller,
+        seed=seed,
+        hour=hour,
+        minutes=minutes,
+        detector=detector,
+        backend="traci" if gui else backend,  # type: ignore[arg-type]
+        extension_max_s=extension_max,
+        form=form,  # type: ignore[arg-type]
+        policy_file=policy_file,
+    )
+    if out is not None:
+        _check_writable(out)
+    silence_native_warnings()
+    with _progress(f"{site} {controller}") as progress:
+        task = progress.add_task("", total=1.0)
+        result = run_world(
+            spec, has_gui=gui, progress=lambda share: progress.update(task, completed=share)
+        )
+    row = _plain(result.row)
+    if out is not None:
+        write_text(out / "row.json", json.dumps(row, indent=1))
+        write_text(out / "events.json", json.dumps([_plain(event) for event in result.events]))
+        write_text(out / "extensions.json", json.dumps(result.extensions, indent=1))
+    if as_json:
+        click.echo(json.dumps(row))
+        return
+    table = Table(title=f"{site}, {controller}, {hour}, seed {seed}, {minutes} min", show_header=False)
+    for key, label in _SHOWN:
+        value = result.row[key]
+        table.add_row(escape(label), f"{value:,.1f}" if isinstance(value, float) else str(value))
+    table.add_row("trace hash", result.trace_hash[:16])
+    Console().print(table)
+
+
+@click.group()
+def bench() -> None:
+    """Measure speed against a reference in the same run."""
+
+
+@bench.command(name="env", epilog="Example: bitgoeul bench env --minutes 30 --json")
+@click.option("--site", default="bukmun_5", show_default=True)
+@click.option("--controller", default="eta", show_default=True)
+@click.option("--hour", default="peak", show_default=True)
+@click.option("--minutes", default=30, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=10_000, show_default=True, type=click.IntRange(min=0))
+@click.option("--repeat", default=5, show_default=True, type=click.IntRange(min=1), help="Pairs; medians count.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench_env(  # noqa: PLR0913 - one parameter per option
+    *, site: str, controller: str, hour: str, minutes: int, seed: int, repeat: int, as_json: bool
+) -> None:
+    """Compare a run with everything on against a bare replay of its lamps and walker speeds."""
+    from .bench import bench_environment  # noqa: PLC0415 - SUMO loads only when it runs
+    from .world import RunSpec, silence_native_warnings  # noqa: PLC0415
+
+    spec = RunSpec(site=site, controller=controller, seed=seed, hour=hour, minutes=minutes)
+    silence_native_warnings()
+    figures = bench_environment(spec, repeat=repeat)
+    if as_json:
+        click.echo(json.dumps(asdict(figures)))
+        return
+    console = Console()
+    console.print(f"everything on: {figures.env_sps:,.0f} simulated s/s, replay: {figures.replay_sps:,.0f}")
+    console.print(f"ratio: {figures.ratio:.3f} (median of {repeat} pairs; trip outputs identical)")
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written before any work is done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ScenarioError(f"--out {folder}: cannot be written ({error.strerror})") from error
+
+
+def _progress(title: str) -> Progress:
+    """Return a progress bar on standard error that leaves no trace when done."""
+    return Progress(
+        TextColumn(title), BarColumn(), TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn(),
+        console=Console(stderr=True), transient=True,
+    )  # fmt: skip
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with not-a-number as None, as JSON needs it."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}

@@ -1,0 +1,42 @@
+"""The emulated street: walkers moved by the driver, seen by the emulated detector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bitgoeul.controller.detection import Frame
+from bitgoeul.controller.plan import SitePlan
+from bitgoeul.controller.trace import Trace
+
+from .detector import EmulatedDetector, preset
+from .walkers import WalkerDriver
+
+
+class EmulatedStreet:
+    """People and detector of a simulated junction; also the `emulated` detection source of `control`.
+
+    Parameters
+    ----------
+    connection : `libsumo`, or a `traci` connection.
+    plan : the site.
+    detector : preset name.
+    seed : of the detector, >= 0.
+    is_recording : keep speed changes for a replay.
+    """
+
+    def __init__(
+        self, connection: Any, plan: SitePlan, detector: str, seed: int, *, is_recording: bool = False
+    ) -> None:
+        self.walkers = WalkerDriver(connection, plan, is_recording=is_recording)
+        self.detector = EmulatedDetector(self.walkers, plan, preset(detector), seed)
+        self.observe = self.walkers.observe
+        self.act = self.walkers.act
+        self.release = self.walkers.release_all
+
+    def frames(self, now_ds: int) -> tuple[Frame, ...]:
+        """Return the newest delivered frame of each crossing."""
+        return self.detector.frames(now_ds)
+
+    def follow(self, trace: Trace) -> None:
+        """Tell the trace of everyone who steps on or off a crossing."""
+        self.walkers.listeners.append(trace)

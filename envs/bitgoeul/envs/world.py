@@ -1,0 +1,423 @@
+"""A junction's world: SUMO stepped with our cabinet, controller, walkers, detector and measures in it.
+
+The only module besides `controller.backends.sumo` that speaks to SUMO; `libsumo` and `traci` are used
+through the calls they share.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import sumolib
+
+from bitgoeul.controller.audit import Extension
+from bitgoeul.controller.backends.sumo import as_fault
+from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.guard import Guard
+from bitgoeul.controller.junction import SumoJunction
+from bitgoeul.controller.plan import SitePlan
+from bitgoeul.controller.policies import (
+    PolicyOptions,
+    make_controller,
+    parse_controller,
+    plan_for,
+)
+from bitgoeul.controller.policies.base import Policy
+from bitgoeul.sim_scenarios.build import build_network
+from bitgoeul.sim_scenarios.catalog import Site, load_site
+from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
+from bitgoeul.sim_scenarios.simulation import STEP_S, WARMUP_S, as_arguments, output_options, sumo_options
+
+from .detector import preset
+from .measures import Measures, run_health, summarise, vehicle_measures
+from .street import EmulatedStreet
+from .strip import StripRecorder
+
+STEP_DS = round(STEP_S * 10)
+"""Simulation step. [0.1 s]"""
+WARMUP_DS = WARMUP_S * 10
+"""Warm-up under `fixed`. [0.1 s]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """One run: everything that determines its result.
+
+    Parameters
+    ----------
+    site : registered name or path of a site folder.
+    controller : as `parse_controller` reads it.
+    seed : 0-9,999 training, 10,000-10,999 everyday, 20,000 and more test.
+    hour : demand period or hour of the day.
+    minutes : measured time after the warm-up, > 0. [min]
+    detector : preset of the emulated detector.
+    extension_max_s : replaces the plan's extension maxima; None keeps them. [s]
+    form : extension form.
+    backend : `libsumo` in process, or `traci` over a socket.
+    policy_file : ONNX file of `learned`; None is the shipped one.
+    """
+
+    site: str
+    controller: str
+    seed: int
+    hour: str
+    minutes: int
+    detector: str = "camera_day"
+    extension_max_s: float | None = None
+    form: Literal["P", "R"] = "P"
+    backend: Literal["libsumo", "traci"] = "libsumo"
+    policy_file: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run.
+
+        Raises
+        ------
+        ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset.
+        """
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed}: a seed is 0 or more")
+        if self.minutes < 1:
+            raise ValueError(f"minutes = {self.minutes}: a run lasts at least 1 minute")
+        if self.extension_max_s is not None and not 0 <= self.extension_max_s <= 120:
+            raise ValueError(f"extension maximum = {self.extension_max_s}: allowed are 0 to 120 s")
+        if self.form not in ("P", "R"):
+            raise ValueError(f"form = {self.form!r}: allowed are P and R")
+        parse_controller(self.controller)
+        preset(self.detector)
+
+    @property
+    def end_s(self) -> int:
+        """End of the simulation, warm-up included. [s]"""
+        return WARMUP_S + 60 * self.minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run left: its row, one row per walker's crossing, its extensions, its trace.
+
+    Parameters
+    ----------
+    row : plain numbers and the spec's fields.
+    events : see `Measures.event_rows`.
+    extensions : crossing, started_s, seconds, reason.
+    trace_hash : of lamps, commands and walkers' entries and exits, with their times.
+    strip : one cycle for the report, if asked for.
+    """
+
+    row: dict[str, float | int | str]
+    events: list[dict[str, Any]]
+    extensions: list[dict[str, Any]]
+    trace_hash: str
+    strip: dict[str, Any] | None
+
+
+class JunctionDriver(SumoJunction):
+    """A controlled junction with the truth beside it: measures and, if asked for, a recording.
+
+    Parameters
+    ----------
+    connection : `libsumo`, or a `traci` connection, at time 0.
+    plan : the plan the controller runs.
+    controller : policy and guard.
+    detector : preset name of the emulated detector.
+    seed : of the detector.
+    extension_max_s : what *within the maximum* means; None is the plan's. [s]
+    is_recording : keep lamp and speed changes for a replay.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        plan: SitePlan,
+        controller: tuple[Policy, Guard | None],
+        *,
+        detector: str,
+        seed: int,
+        extension_max_s: float | None = None,
+        is_recording: bool = False,
+    ) -> None:
+        self.connection = connection
+        street = EmulatedStreet(connection, plan, detector, seed, is_recording=is_recording)
+        self.walkers, self.detector = street.walkers, street.detector
+        maxima = None if extension_max_s is None else {c.id: extension_max_s for c in plan.crossings}
+        self.measures = Measures(plan, self.walkers, connection, WARMUP_DS, maxima)
+        super().__init__(connection, plan, *controller, street, warmup_ds=WARMUP_DS)
+        self.lamp_listeners.append(self.measures.lamps_changed)
+        if is_recording:
+            self.backend.row_changes = []
+
+
+# --- starting and stopping SUMO -------------------------------------------------------------------
+
+
+class Simulation:
+    """One SUMO run in a scratch folder: `libsumo` in this process, or `sumo` as a child over TraCI.
+
+    Parameters
+    ----------
+    site, seed, hour, end_s : what to simulate.
+    backend : `libsumo` or `traci`.
+    has_gui : show `sumo-gui` (needs `traci`).
+    """
+
+    def __init__(
+        self, site: Site, *, seed: int, hour: str, end_s: int, backend: str = "libsumo", has_gui: bool = False
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
+        try:
+            network = build_network(site)
+            routes = self.folder / "routes.rou.xml"
+            write_routes(draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
+            options = sumo_options(
+                network=network.net_path,
+                additional=network.additional_path,
+                routes=routes,
+                seed=seed,
+                end_s=end_s,
+            )
+            self._options, self._runs = options, 0
+            self._backend, self._has_gui = backend, has_gui
+            self._process: subprocess.Popen[bytes] | None = None
+            self.connection = self._open()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+
+    @property
+    def outputs(self) -> Path:
+        """Folder of the present run's outputs; complete once the run is finished or restarted."""
+        return self.folder / str(self._runs)
+
+    def _arguments(self) -> list[str]:
+        """Return SUMO's arguments for the present run, its output folder made."""
+        self.outputs.mkdir()
+        return as_arguments({**self._options, **output_options(self.outputs)})
+
+    def _open(self) -> Any:
+        if self._backend == "libsumo" and not self._has_gui:
+            return open_libsumo(self._arguments())
+        traci = importlib.import_module("traci")
+        port = sumolib.miscutils.getFreeSocketPort()
+        binary = sumolib.checkBinary("sumo-gui" if self._has_gui else "sumo")
+        extra = ["--start", "--quit-on-end"] if self._has_gui else []
+        self._process = subprocess.Popen(  # noqa: S603 - SUMO's own binary with our arguments
+            [binary, *self._arguments(), *extra, "--remote-port", str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _await_port(port, self._process)
+        return traci.connect(port=port, numRetries=20, proc=self._process, waitBetweenRetries=0.1)
+
+    def restart(self) -> None:
+        """Begin the same run again in the same SUMO; the last run's outputs stay in its own folder."""
+        self._runs += 1
+        self.connection.load(self._arguments())
+
+    def finish(self) -> None:
+        """End the run so that SUMO writes its outputs; the folder stays until `close`."""
+        try:
+            self.connection.close()
+        finally:
+            if self._process is not None:
+                self._process.wait(timeout=30)
+
+    def close(self) -> None:
+        """Stop SUMO if it still runs, and remove the scratch folder."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def open_libsumo(arguments: list[str]) -> Any:
+    """Start SUMO in this process, or load another run into the one that is already there.
+
+    Raises
+    ------
+    ScenarioError : SUMO refuses the files.
+    """
+    libsumo = importlib.import_module("libsumo")
+    try:
+        if libsumo.isLoaded():
+            libsumo.load(arguments)
+        else:
+            libsumo.start(["sumo", *arguments])
+    except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
+        raise ScenarioError(f"SUMO did not start: {error}") from error
+    return libsumo
+
+
+def silence_native_warnings() -> None:
+    """Keep SUMO's own console output away from the terminal; its warnings are counted from its log.
+
+    libsumo writes to file descriptor 2 past Python. Python's own standard error goes on as before, through
+    a copy of the descriptor. For programs that own their process: the commands and their workers.
+    """
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None or sys.stderr.fileno() != 2:
+        return
+    sys.stderr.flush()
+    sys.stderr = sys.__stderr__ = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes], *, tries: int = 200) -> None:
+    """Wait until SUMO listens.
+
+    Raises
+    ------
+    ScenarioError : it ended instead.
+    """
+    for _ in range(tries):
+        if process.poll() is not None:
+            raise ScenarioError(f"SUMO ended at start with code {process.returncode}")
+        with socket.socket() as probe:
+            probe.settimeout(0.1)
+            # A bound port refuses a second bind: SUMO accepts one connection only, so none is made.
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                return
+        process.poll()
+        try:
+            process.wait(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    raise ScenarioError(f"SUMO did not open port {port}")
+
+
+@contextmanager
+def simulation(spec: RunSpec, site: Site, *, has_gui: bool = False) -> Iterator[Simulation]:
+    """Open the simulation of a run and leave nothing behind."""
+    opened = Simulation(
+        site, seed=spec.seed, hour=spec.hour, end_s=spec.end_s, backend=spec.backend, has_gui=has_gui
+    )
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+# --- one run --------------------------------------------------------------------------------------
+
+
+def build_driver(spec: RunSpec, site: Site, connection: Any, *, is_recording: bool = False) -> JunctionDriver:
+    """Return the loop of a run, ready for its first step."""
+    name = parse_controller(spec.controller)
+    plan = plan_for(name, site.plan)
+    options = PolicyOptions(
+        form=spec.form,
+        extension_max_s=spec.extension_max_s,
+        policy_file=Path(spec.policy_file) if spec.policy_file else None,
+    )
+    return JunctionDriver(
+        connection,
+        plan,
+        make_controller(name, plan, options),
+        detector=spec.detector,
+        seed=spec.seed,
+        extension_max_s=spec.extension_max_s,
+        is_recording=is_recording,
+    )
+
+
+def run_world(
+    spec: RunSpec,
+    *,
+    record_strip: bool = False,
+    has_gui: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> RunResult:
+    """Run one controller on one site and return what happened.
+
+    Parameters
+    ----------
+    spec : the run.
+    record_strip : keep one cycle with an extension for the report.
+    has_gui : show `sumo-gui`.
+    progress : called now and then with the share done, 0 to 1.
+
+    Raises
+    ------
+    ScenarioError, PlanError, FieldFault, ValueError : the run cannot be made.
+    """
+    site = load_site(spec.site)
+    with simulation(spec, site, has_gui=has_gui) as opened:
+        driver = build_driver(spec, site, opened.connection)
+        strip = StripRecorder(driver, WARMUP_DS) if record_strip else None
+        end_ds = spec.end_s * 10
+        try:
+            while driver.now_ds < end_ds:
+                driver.step()
+                if progress is not None and driver.now_ds % 600 == 0:
+                    progress(driver.now_ds / end_ds)
+        except Exception as error:
+            raise as_fault(error) from error
+        events = driver.measures.event_rows(end_ds, driver.detector.was_detected)
+        version = str(opened.connection.getVersion()[1])
+        opened.finish()
+        return _result(spec, site, driver, events, opened.outputs, version, strip)
+
+
+def _result(
+    spec: RunSpec,
+    site: Site,
+    driver: JunctionDriver,
+    events: list[dict[str, Any]],
+    folder: Path,
+    version: str,
+    strip: StripRecorder | None,
+) -> RunResult:
+    """Gather a finished run."""
+    duration_s = spec.minutes * 60
+    occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
+    vehicles = vehicle_measures(folder / "tripinfo.xml", WARMUP_S, spec.end_s, occupancy)
+    health = run_health(folder / "statistics.xml", folder / "warnings.txt")
+    row: dict[str, float | int | str] = {
+        "site": driver.plan.site.id,
+        "controller": spec.controller,
+        "detector": spec.detector,
+        "hour": spec.hour,
+        "form": spec.form,
+        "extension_max_s": math.nan if spec.extension_max_s is None else spec.extension_max_s,
+        "seed": spec.seed,
+        "minutes": spec.minutes,
+        **summarise(rows=events, vehicles=vehicles, health=health, duration_s=duration_s),
+        "released_on_person": 0 if driver.guard is None else driver.guard.released_on_person,
+        "extension_s_per_h": driver.loop.audit.extension_ds / 10 / duration_s * 3600,
+        "decisions_n": getattr(driver.policy, "decisions", 0),
+        "trace_hash": driver.trace.hexdigest,
+        "sumo_version": version,
+    }
+    return RunResult(
+        row=row,
+        events=events,
+        extensions=[extension_row(extension) for extension in driver.loop.audit.extensions],
+        trace_hash=driver.trace.hexdigest,
+        strip=None if strip is None else strip.cycle(driver.loop.audit.extensions),
+    )
+
+
+def extension_row(extension: Extension) -> dict[str, Any]:
+    """Return an extension as a row of the store."""
+    return {
+        "crossing": extension.crossing,
+        "started_s": extension.started_ds / 10,
+        "seconds": extension.seconds,
+        "reason": extension.reason,
+    }
+

@@ -1,0 +1,201 @@
+"""The SUMO network of a site: netconvert on its plain-XML sources at first use, then kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import platformdirs
+
+from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.plan import SitePlan
+
+from .catalog import Site
+from .files import new_folder, write_text
+from .program import fixed_program
+
+NETWORK_FILE = "network.net.xml"
+ADDITIONAL_FILE = "detectors.add.xml"
+BUILD_RECIPE = 1
+"""Counts changes of this module that change its output: part of the cache's key."""
+SOURCE_SUFFIXES = {".nod.xml": "--node-files", ".edg.xml": "--edge-files", ".con.xml": "--connection-files"}
+NETCONVERT_OPTIONS = (
+    "--walkingareas",
+    "--no-turnarounds",
+    "--offset.disable-normalization",
+    "--tls.default-type=static",
+    "--xml-validation=never",
+)
+NETCONVERT_LIMIT_S = 60
+"""A junction takes under a second; after this long something is wrong. [s] [A]"""
+INSTALL_HINT = "install SUMO with: pip install 'bitgoeul[sim]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltNetwork:
+    """Files that SUMO can load.
+
+    Parameters
+    ----------
+    net_path : the network, with the plan's fixed timing as its own signal program.
+    additional_path : the passage detectors as induction loops.
+    content_hash : of all sources, the timing and SUMO's version; names the cache folder.
+    """
+
+    net_path: Path
+    additional_path: Path
+    content_hash: str
+
+
+def netconvert_path() -> Path:
+    """Return SUMO's netconvert: the one of the installed wheel, else the one on the path.
+
+    Raises
+    ------
+    ScenarioError : there is none; the message has the install line.
+    """
+    spec = importlib.util.find_spec("sumo")
+    if spec is not None and spec.origin is not None:
+        for name in ("netconvert", "netconvert.exe"):
+            candidate = Path(spec.origin).parent / "bin" / name
+            if candidate.is_file():
+                return candidate
+    found = shutil.which("netconvert")
+    if found is None:
+        raise ScenarioError(f"netconvert is not there; {INSTALL_HINT}")
+    return Path(found)
+
+
+def network_sources(site: Site) -> dict[str, Path]:
+    """Return the plain-XML sources of a site by netconvert option.
+
+    Raises
+    ------
+    ScenarioError : one kind is missing or stands twice.
+    """
+    sources: dict[str, Path] = {}
+    for suffix, option in SOURCE_SUFFIXES.items():
+        found = sorted(site.network_folder.glob(f"*{suffix}"))
+        if len(found) != 1:
+            raise ScenarioError(
+                f"{site.network_folder}: {len(found)} files *{suffix}; a site needs exactly one"
+            )
+        sources[option] = found[0]
+    return sources
+
+
+def content_hash(site: Site) -> str:
+    """Return the hash of everything a built network depends on, as 16 hexadecimal digits."""
+    digest = hashlib.sha256(f"{BUILD_RECIPE} {NETCONVERT_OPTIONS} {_netconvert_version()}".encode())
+    for path in network_sources(site).values():
+        digest.update(path.read_bytes())
+    digest.update(_program_xml(site.plan).encode())
+    digest.update(_detectors_xml(site.plan).encode())
+    return digest.hexdigest()[:16]
+
+
+def _netconvert_version() -> str:
+    """Return the version of the SUMO wheel, or what tells one installed netconvert from another."""
+    try:
+        return metadata.version("eclipse-sumo")
+    except metadata.PackageNotFoundError:
+        found = netconvert_path().stat()
+        return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def build_network(site: Site) -> BuiltNetwork:
+    """Build a site's network, or find it in the user's cache.
+
+    Returns
+    -------
+    Paths below the user's cache folder. Two processes may build at once: each writes a folder of its
+    own, the first to finish gives the cache its copy.
+
+    Raises
+    ------
+    ScenarioError : netconvert is missing or refuses the sources, or the cache cannot be written.
+    """
+    key = content_hash(site)
+    folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{key}"
+    if not (folder / NETWORK_FILE).is_file() or not (folder / ADDITIONAL_FILE).is_file():
+        with new_folder(folder, replace=folder.is_dir()) as temporary:
+            _write_network(site, temporary / NETWORK_FILE)
+            write_text(temporary / ADDITIONAL_FILE, _detectors_xml(site.plan))
+    return BuiltNetwork(
+        net_path=folder / NETWORK_FILE, additional_path=folder / ADDITIONAL_FILE, content_hash=key
+    )
+
+
+def _write_network(site: Site, path: Path) -> None:
+    sources = [f"{option}={source}" for option, source in network_sources(site).items()]
+    netconvert = netconvert_path()
+    command = [str(netconvert), *sources, *NETCONVERT_OPTIONS, f"--output-file={path}"]
+    try:
+        ran = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=NETCONVERT_LIMIT_S,
+            check=False,
+            env={**os.environ, "SUMO_HOME": str(netconvert.parent.parent)},
+        )
+    except (OSError, subprocess.TimeoutExpired) as fault:
+        raise ScenarioError(f"{site.name}: netconvert did not run: {fault}") from None
+    if ran.returncode != 0 or not path.is_file():
+        raise ScenarioError(f"{site.name}: netconvert refused the network:\n{ran.stderr.strip()}")
+    if "Warning" in ran.stderr:
+        raise ScenarioError(f"{site.name}: netconvert warns about the network:\n{ran.stderr.strip()}")
+    text = path.read_text(encoding="utf-8")
+    links = _count_links(text, site.plan.sumo.traffic_light)
+    row = fixed_program(site.plan)[0][1]
+    if len(row) != links:
+        raise ScenarioError(
+            f"{site.name}: traffic light {site.plan.sumo.traffic_light} has {links} links,"
+            f" the plan speaks of {len(row)}"
+        )
+    program = _program_xml(site.plan)
+    replaced, count = re.subn(r"[ \t]*<tlLogic .*?</tlLogic>\n", lambda _: program, text, flags=re.DOTALL)
+    if count != 1:
+        raise ScenarioError(f"{site.name}: the network has {count} traffic lights; a site has one")
+    write_text(path, replaced)
+
+
+def _count_links(network_text: str, traffic_light: str) -> int:
+    root = ET.fromstring(network_text)  # noqa: S314 - netconvert's own output
+    links = [
+        int(each.get("linkIndex", "-1"))
+        for each in root.iter("connection")
+        if each.get("tl") == traffic_light
+    ]
+    return max(links, default=-1) + 1
+
+
+def _program_xml(plan: SitePlan) -> str:
+    rows = "".join(
+        f'        <phase duration="{duration_s:g}" state="{state}"/>\n'
+        for duration_s, state in fixed_program(plan)
+    )
+    offset_s = plan.patterns[0].offset_s
+    return (
+        f'    <tlLogic id="{plan.sumo.traffic_light}" type="static" programID="{plan.sumo.program}"'
+        f' offset="{offset_s:g}">\n{rows}    </tlLogic>\n'
+    )
+
+
+def _detectors_xml(plan: SitePlan) -> str:
+    """Return the additional file: an induction loop per passage detector, without output."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>"]
+    lines += [
+        f'    <inductionLoop id="{each.sumo_id}" lane="{each.leg}_in_{each.lane}" pos="{-each.distance_m:g}"'
+        ' period="86400" file="NUL"/>'
+        for each in plan.passage_detectors
+    ]
+    return "\n".join([*lines, "</additional>", ""])

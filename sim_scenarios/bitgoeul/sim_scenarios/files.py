@@ -1,0 +1,82 @@
+"""Writing files and folders whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bitgoeul.controller.errors import ScenarioError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file under a temporary name, then rename it.
+
+    Raises
+    ------
+    ScenarioError : the folder cannot be written to.
+    """
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as fault:
+        raise ScenarioError(f"{path}: cannot be written: {fault.strerror or fault}") from None
+
+
+@contextmanager
+def new_folder(target: Path, *, replace: bool) -> Iterator[Path]:
+    """Give a temporary folder to fill; on success it becomes `target`, on any error it is removed.
+
+    Parameters
+    ----------
+    target : where the folder is to be.
+    replace : True: an existing `target` makes way; False: it stays and the new folder is dropped.
+
+    Raises
+    ------
+    ScenarioError : the parent folder cannot be written to.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as fault:
+        raise ScenarioError(f"{target}: cannot be written: {fault.strerror or fault}") from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        _move_into_place(temporary, target, replace=replace)
+    except OSError as fault:
+        raise ScenarioError(f"{target}: cannot be written: {fault.strerror or fault}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_into_place(temporary: Path, target: Path, *, replace: bool) -> None:
+    if not replace:
+        # Another process may have put the same folder there meanwhile: then its copy serves.
+        with suppress(OSError):
+            temporary.rename(target)
+        if not target.is_dir():
+            temporary.rename(target)
+        return
+    if not target.exists():
+        temporary.rename(target)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    target.rename(aside)
+    try:
+        temporary.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

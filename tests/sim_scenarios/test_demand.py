@@ -1,0 +1,213 @@
+"""Draws depend on the seed alone, follow the tables, and broken files are named with their place."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from statistics import fmean
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bitgoeul.controller.detection import MOBILITY_CLASSES
+from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.sim_scenarios.catalog import load_site
+from bitgoeul.sim_scenarios.demand import (
+    P85_Z,
+    draw_trips,
+    lognormal_parameters,
+    truncated_normal,
+    walker_classes,
+    write_routes,
+)
+from bitgoeul.sim_scenarios.demand_tables import TruncatedNormal
+
+
+@pytest.fixture(scope="module")
+def day(bukmun):
+    """A long run, for shares and means."""
+    return draw_trips(bukmun, seed=7, hour="peak", duration_s=20 * 3600)
+
+
+def test_one_seed_gives_one_set_of_trips(bukmun):
+    first = draw_trips(bukmun, seed=10_000, hour="peak", duration_s=900)
+    assert first == draw_trips(bukmun, seed=10_000, hour="peak", duration_s=900)
+    other = draw_trips(bukmun, seed=10_001, hour="peak", duration_s=900)
+    assert first.vehicles != other.vehicles
+    assert first.walkers != other.walkers
+
+
+def test_the_zone_and_a_retimed_plan_have_the_same_trips(bukmun):
+    trips = draw_trips(bukmun, seed=10_000, hour="peak", duration_s=900)
+    for site in (load_site("bukmun_5_zone"), load_site("bukmun_5", design_speed_mps=0.8)):
+        assert draw_trips(site, seed=10_000, hour="peak", duration_s=900) == trips
+
+
+def test_a_longer_run_only_adds_trips_at_its_end(bukmun):
+    short = draw_trips(bukmun, seed=3, hour="night", duration_s=1800)
+    long = draw_trips(bukmun, seed=3, hour="night", duration_s=3600)
+    assert long.vehicles[: len(short.vehicles)] == short.vehicles
+    assert long.walkers[: len(short.walkers)] == short.walkers
+    assert max(trip.depart_s for trip in short.walkers) < 1800 <= long.walkers[len(short.walkers)].depart_s
+
+
+def test_flows_are_the_demand_files(day):
+    hours = day.duration_s / 3600
+    assert len(day.vehicles) / hours == pytest.approx(3920, rel=0.02)
+    assert len(day.walkers) / hours == pytest.approx(793, rel=0.03)
+    movements = Counter(trip.movement for trip in day.vehicles)
+    assert movements["EBT"] / hours == pytest.approx(1400, rel=0.03)
+    assert movements["NBL"] / hours == pytest.approx(80, rel=0.1)
+
+
+def test_periods_scale_the_flows(bukmun):
+    counts = {
+        hour: len(draw_trips(bukmun, seed=1, hour=hour, duration_s=3600).vehicles)
+        for hour in ("peak", "8", "offpeak", "night", "3")
+    }
+    assert counts["peak"] == counts["8"]
+    assert counts["night"] == counts["3"]
+    assert counts["offpeak"] / counts["peak"] == pytest.approx(0.6, rel=0.1)
+    assert counts["night"] / counts["peak"] == pytest.approx(0.15, rel=0.2)
+
+
+def test_walkers_follow_their_class(bukmun, day):
+    table = walker_classes()
+    for name in MOBILITY_CLASSES:
+        walkers = [trip for trip in day.walkers if trip.mobility_class == name]
+        figures = table.walker_class(name)
+        assert len(walkers) / len(day.walkers) == pytest.approx(bukmun.demand.mobility_mix[name], abs=0.01)
+        lowest = min(each.clip[0] for each in figures.speeds)
+        highest = max(each.clip[1] for each in figures.speeds)
+        assert all(lowest <= trip.speed_mps <= highest for trip in walkers)
+        mean = fmean(each.mean for each in figures.speeds)
+        assert fmean(trip.speed_mps for trip in walkers) == pytest.approx(mean, rel=0.05)
+        # The lognormals have long tails: means of 300 and more draws wander.
+        assert fmean(trip.startup_s for trip in walkers) == pytest.approx(figures.startup_mean_s, rel=0.15)
+        assert {trip.late_s for trip in walkers} == {0.0, 8.0}
+    assert fmean(trip.late_s > 0 for trip in day.walkers) == pytest.approx(0.1, abs=0.01)
+
+
+def test_both_kerbs_of_every_crossing_are_used_by_the_right_sidewalks(bukmun, day):
+    inbound_kerb = {"XW": "S", "XN": "W", "XE": "N", "XS": "E"}
+    for trip in day.walkers:
+        leg = trip.crossing[1]
+        kerb_edge = f"{leg}_in" if trip.from_kerb == inbound_kerb[trip.crossing] else f"{leg}_out"
+        assert trip.edges[0] == kerb_edge
+        assert set(trip.edges) == {f"{leg}_in", f"{leg}_out"}
+        assert trip.from_kerb in bukmun.plan.crossing(trip.crossing).kerbs
+    shares = Counter((trip.crossing, trip.from_kerb) for trip in day.walkers)
+    assert len(shares) == 8
+    assert all(count / len(day.walkers) == pytest.approx(0.125, abs=0.01) for count in shares.values())
+
+
+@pytest.mark.parametrize(("mean", "p85"), [(1.9, 3.1), (2.5, 4.0), (3.5, 5.0)])
+def test_the_lognormal_meets_its_mean_and_p85(mean, p85):
+    mu, sigma = lognormal_parameters(mean, p85)
+    assert math.exp(mu + sigma**2 / 2) == pytest.approx(mean)
+    assert math.exp(mu + P85_Z * sigma) == pytest.approx(p85)
+
+
+def test_a_p85_out_of_reach_gives_the_nearest_lognormal():
+    mu, sigma = lognormal_parameters(4.0, 7.0)
+    assert math.exp(mu + sigma**2 / 2) == pytest.approx(4.0)
+    assert math.exp(mu + P85_Z * sigma) == pytest.approx(6.844, abs=0.001)
+
+
+def test_a_p85_below_the_mean_is_refused():
+    with pytest.raises(ValueError, match="must be above mean"):
+        lognormal_parameters(4.0, 3.0)
+
+
+def test_a_truncated_normal_stays_within_its_clip_and_keeps_its_middle():
+    shape = TruncatedNormal(mean=1.0, sd=0.25, clip=(0.4, 1.6))
+    assert truncated_normal(shape, 1e-12) == pytest.approx(0.4, abs=1e-6)
+    assert truncated_normal(shape, 0.5) == pytest.approx(1.0)
+    assert truncated_normal(shape, 1 - 1e-12) == pytest.approx(1.6, abs=1e-6)
+
+
+def test_the_route_file_is_sorted_and_carries_the_walkers_figures(bukmun, tmp_path):
+    trips = draw_trips(bukmun, seed=10_000, hour="peak", duration_s=600)
+    path = tmp_path / "trips.rou.xml"
+    write_routes(trips, path)
+    root = ET.parse(path).getroot()
+    departures = [float(each.get("depart")) for each in root if each.get("depart")]
+    assert departures == sorted(departures)
+    assert len(root.findall("vehicle")) == len(trips.vehicles)
+    types = {each.get("id"): each for each in root.findall("vType")}
+    for trip, person in zip(trips.walkers, root.findall("person"), strict=True):
+        own = types[person.get("type")]
+        assert own.get("maxSpeed") == own.get("desiredMaxSpeed") == f"{trip.speed_mps:.3f}"
+        assert (own.get("speedFactor"), own.get("speedDev")) == ("1", "0")
+        assert own.get("jmDriveAfterYellowTime") == ("8" if trip.late_s else None)
+        assert {each.get("key"): each.get("value") for each in person.findall("param")} == {
+            "bitgoeul.class": trip.mobility_class,
+            "bitgoeul.startup_s": f"{trip.startup_s:.2f}",
+            "bitgoeul.crossing": trip.crossing,
+            "bitgoeul.speed_mps": f"{trip.speed_mps:.3f}",
+        }
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_one_clear_error(bukmun, tmp_path):
+    trips = draw_trips(bukmun, seed=1, hour="night", duration_s=60)
+    with pytest.raises(ScenarioError, match="cannot be written"):
+        write_routes(trips, tmp_path / "nowhere" / "trips.rou.xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"seed": -1}, ValueError, "seed -1 is negative"),
+        ({"duration_s": 0}, ValueError, "too short"),
+        ({"hour": "noon"}, ScenarioError, "'noon' is unknown; give one of peak, offpeak, night"),
+        ({"hour": "24"}, ScenarioError, "'24' is unknown"),
+    ],
+)
+def test_wrong_arguments_are_refused(bukmun, arguments, error, message):
+    with pytest.raises(error, match=message):
+        draw_trips(bukmun, **{"seed": 1, "hour": "peak", "duration_s": 60, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "schema_version = 1",
+            "schema_version = ",
+            r"demand\.toml: cannot be read: Invalid value \(at line 3",
+        ),
+        ("left_veh_per_h = 130.0", "left_veh_per_h = -130.0", r"approaches\.0\.left_veh_per_h"),
+        ("left_veh_per_h = 130.0", "left_vehicles = 130.0", r"approaches\.0\.left_vehicles"),
+        ("left_veh_per_h = 130.0", 'left_veh_per_h = "many"', r"approaches\.0\.left_veh_per_h"),
+        ("share = 0.94", "share = 0.5", "shares of vehicle_types sum to 0.56"),
+        ("adult = 0.50", "adult = 0.40", "shares of mobility_mix sum to 0.9"),
+        ("cane = 0.08", "robots = 0.08", r"mobility_mix has \['robots'\]"),
+        ("hours = [7, 8, 9, 17, 18, 19]", "hours = [7, 8, 9, 17, 18]", "each hour of the day"),
+        ("clip = [0.8, 1.2]", "clip = [1.1, 1.2]", r"vehicle_speed_factor.*must lie inside clip"),
+        ('leg = "W"', 'leg = "X"', r"approaches has rows for \['E', 'N', 'S', 'X'\]"),
+        ('id = "XS"', 'id = "XX"', r"crossings has rows for"),
+    ],
+)
+def test_a_broken_demand_file_is_named_with_the_place(site_copy, old, new, message):
+    with pytest.raises(ScenarioError, match=message):
+        load_site(site_copy("demand.toml", old, new))
+
+
+def test_a_missing_demand_file_is_named(site_copy):
+    folder = site_copy()
+    (folder / "demand.toml").unlink()
+    with pytest.raises(ScenarioError, match=r"demand\.toml: cannot be read: No such file"):
+        load_site(folder)
+
+
+def test_every_class_names_its_sources():
+    assert [each.id for each in walker_classes().classes if each.sources[0] not in "SMA"] == []
+    with pytest.raises(ValueError, match="'robot' is unknown"):
+        walker_classes().walker_class("robot")
+
+
+def test_occupancy_is_in_the_demand_file(bukmun):
+    assert (bukmun.demand.persons_in("car"), bukmun.demand.persons_in("bus")) == (1.4, 25.0)
+    with pytest.raises(ValueError, match="'tram' is not in the demand file"):
+        bukmun.demand.persons_in("tram")
