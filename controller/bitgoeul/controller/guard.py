@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from .clocks import NOT_YET_DS, CrossingService, SignalClocks
 from .detection import Frame, Snapshot
@@ -50,8 +51,7 @@ class Intervention:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What goes to the cabinet, and why it differs from what the policy proposed.
 
     Parameters
@@ -81,6 +81,7 @@ class CrossingGuard:
     look_after_ds: int  # after clearance starts; before, nothing can end the green anyway
     credit_s: float
     form: str
+    has_last_red: bool
     last_red_until_ds: int = NOT_YET_DS
     is_sensor_faulty: bool = False
     normal_services: int = 0
@@ -142,6 +143,7 @@ class Guard:
                     look_after_ds=to_ds(phase.ped_clear_s) - LOOK_BEFORE_DS,
                     credit_s=service.clears_after_s - MARGIN_S if form == "P" else 0.0,
                     form=form,
+                    has_last_red=maximum_s > 0,  # a maximum of 0 means no extension of any kind
                 )
             )
         self._crossings = tuple(guards)
@@ -258,7 +260,7 @@ class Guard:
                     f"released after {guard.extension_max_ds / 10:.0f} s with a person still crossing",
                 )
             )
-            if not self._can_hold_red:
+            if not (self._can_hold_red and guard.has_last_red):
                 guard.last_red_until_ds = now_ds
         if guard.last_red_until_ds <= now_ds:
             self._close(guard, now_ds, interventions)

@@ -17,7 +17,7 @@ from .walkers import UNKNOWN_CLASS, Walker, WalkerDriver
 
 SOURCE = "emulated"
 """`Track.source` of every track from here."""
-TABLE_SIZE = 4096
+TABLE_SIZE = 1021
 """Draws in each of the two tables shared by all tracks of a run; every person starts elsewhere."""
 HOUR_DS = 36_000
 UNIT = 2.0**-32

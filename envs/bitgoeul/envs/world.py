@@ -162,6 +162,9 @@ class JunctionDriver(SumoJunction):
 
 # --- starting and stopping SUMO -------------------------------------------------------------------
 
+_LIBSUMO_IN_USE: list[bool] = []
+"""Not empty while a simulation of this process is open: libsumo itself keeps one in global state."""
+
 
 class Simulation:
     """One SUMO run in a scratch folder: `libsumo` in this process, or `sumo` as a child over TraCI.
@@ -191,6 +194,7 @@ class Simulation:
             self._options, self._runs = options, 0
             self._backend, self._has_gui = backend, has_gui
             self._process: subprocess.Popen[bytes] | None = None
+            self._is_in_process = False
             self.connection = self._open()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -208,7 +212,9 @@ class Simulation:
 
     def _open(self) -> Any:
         if self._backend == "libsumo" and not self._has_gui:
-            return open_libsumo(self._arguments())
+            opened = open_libsumo(self._arguments())
+            self._is_in_process = True
+            return opened
         traci = importlib.import_module("traci")
         port = sumolib.miscutils.getFreeSocketPort()
         binary = sumolib.checkBinary("sumo-gui" if self._has_gui else "sumo")
@@ -235,7 +241,10 @@ class Simulation:
                 self._process.wait(timeout=30)
 
     def close(self) -> None:
-        """Stop SUMO if it still runs, and remove the scratch folder."""
+        """Stop SUMO if it still runs, and remove the scratch folder. The second call does nothing."""
+        if self._is_in_process:
+            self._is_in_process = False
+            _LIBSUMO_IN_USE.clear()
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -250,6 +259,10 @@ def open_libsumo(arguments: list[str]) -> Any:
     ScenarioError : SUMO refuses the files.
     """
     libsumo = importlib.import_module("libsumo")
+    if _LIBSUMO_IN_USE:
+        raise ScenarioError(
+            "only one libsumo simulation a process: close the other, or give each its own process"
+        )
     try:
         if libsumo.isLoaded():
             libsumo.load(arguments)
@@ -257,6 +270,7 @@ def open_libsumo(arguments: list[str]) -> Any:
             libsumo.start(["sumo", *arguments])
     except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
         raise ScenarioError(f"SUMO did not start: {error}") from error
+    _LIBSUMO_IN_USE.append(True)
     return libsumo
 
 
