@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from .clocks import NOT_YET_DS
 from .plan import SitePlan
 from .situation import Situation
 from .signals import PATTERN_FREE, Commands, phase_mask
@@ -120,13 +121,12 @@ class ChoiceRules:
         return True
 
     def forced_phase(self, situation: Situation) -> int:
-        """Return the phase that has waited longest past the forcing age, or 0 (promise 5)."""
+        """Return the phase whose call has waited longest past the forcing age, or 0 (promise 5)."""
         now_ds = situation.snapshot.now_ds
         worst, worst_ds = 0, self._force_after_ds
         for number, clock in situation.clocks.phases.items():
-            waited_ds = now_ds - clock.green_ended_ds
-            if not clock.is_green and waited_ds >= worst_ds:
-                worst, worst_ds = number, waited_ds
+            if clock.called_ds != NOT_YET_DS and now_ds - clock.called_ds >= worst_ds:
+                worst, worst_ds = number, now_ds - clock.called_ds
         return worst
 
     def legal(self, situation: Situation) -> tuple[bool, ...]:

@@ -16,7 +16,8 @@ NOT_YET_DS = -1
 class PhaseClock:
     """When a phase last changed, from the lamps. [0.1 s]
 
-    `is_green` covers walk and clearance too; `green_ended_ds` is the end of the last green.
+    `is_green` covers walk and clearance too; `green_ended_ds` is the end of the last green. `called_ds`
+    is when somebody began to wait for it, `NOT_YET_DS` while nobody does or it is green.
     """
 
     phase: int
@@ -24,6 +25,7 @@ class PhaseClock:
     is_green: bool = False
     green_since_ds: int = 0
     green_ended_ds: int = 0
+    called_ds: int = NOT_YET_DS
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class SignalClocks:
     """
 
     def __init__(self, plan: SitePlan) -> None:
-        self._lamps = ALL_RED
+        self._lamps, self._calls = ALL_RED, 0
         self.phases = {phase.number: PhaseClock(phase.number, phase_bit(phase.number)) for phase in plan.phases}
         self.services = tuple(
             CrossingService(
@@ -93,9 +95,22 @@ class SignalClocks:
         for clock in self.phases.values():
             is_green = bool(lamps.green & clock.bit)
             if is_green and not clock.is_green:
-                clock.green_since_ds = now_ds
+                clock.green_since_ds, clock.called_ds = now_ds, NOT_YET_DS
             elif clock.is_green and not is_green:
                 clock.green_ended_ds = now_ds
+                if self._calls & clock.bit:
+                    clock.called_ds = now_ds
             clock.is_green = is_green
         for service in self.services:
             service.follow(now_ds, lamps)
+
+    def note_calls(self, now_ds: int, calls: int) -> None:
+        """Take note of the phases somebody waits for, as a mask; cheap when nothing changed."""
+        changed = calls ^ self._calls
+        if not changed:
+            return
+        self._calls = calls
+        for clock in self.phases.values():
+            if changed & clock.bit:
+                is_waiting = bool(calls & clock.bit) and not clock.is_green
+                clock.called_ds = now_ds if is_waiting else NOT_YET_DS

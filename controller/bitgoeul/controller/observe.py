@@ -14,9 +14,8 @@ from .choices import N_MAX, ChoiceRules
 from .clocks import NOT_YET_DS
 from .detection import Snapshot
 from .plan import SitePlan
-from .situation import Situation
 from .signals import phase_mask
-from .timing import to_ds
+from .situation import Situation
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,11 @@ ARRIVAL_MEMORY_S = 60.0
 LIMIT = 2.0
 """Scaled values are clipped to 0 .. LIMIT."""
 
+NEED_QUANTILE = 0.95
+"""Quantile of the need a policy sees; the guard's own is stricter."""
+SLOWEST = 2
+"""People per crossing whose need is worked out for a policy: those who look slowest."""
+
 _CONTEXT_SCALE = np.array([feature.scale for feature in CONTEXT], dtype=np.float32)
 _CHOICE_SCALE = np.array([feature.scale for feature in CHOICE], dtype=np.float32)
 
@@ -80,17 +84,35 @@ class Observation:
     mask: npt.NDArray[np.bool_]
 
 
-@dataclass(slots=True)
-class _PhaseView:
-    """What waits for one phase."""
+Vector = npt.NDArray[np.float32]
 
-    vehicles: int = 0
-    longest: int = 0
-    lanes: int = 0
-    arrivals: float = 0.0
-    waiting: int = 0
-    oldest_s: float = 0.0
-    since_s: float = 0.0
+
+@dataclass(frozen=True, slots=True)
+class PhaseView:
+    """What waits for each phase: one value per phase, in the plan's order, `(n_phases,)`.
+
+    Parameters
+    ----------
+    vehicles, longest, lanes : vehicles in its zones, most in one lane, lanes with any.
+    arrivals : vehicles arriving. [1/s]
+    waiting, oldest : persons at its kerbs, and the longest wait of one. [s]
+    since : time since it was green; 0 while it is. [s]
+    called : how long somebody has waited for it; 0 if nobody does. [s]
+    need : 95 % need of the people on its crossings; 0 unless it is green. [s]
+    is_current, is_walking : it shows green; it shows walk.
+    """
+
+    vehicles: Vector
+    longest: Vector
+    lanes: Vector
+    arrivals: Vector
+    waiting: Vector
+    oldest: Vector
+    since: Vector
+    called: Vector
+    need: Vector
+    is_current: npt.NDArray[np.bool_]
+    is_walking: npt.NDArray[np.bool_]
 
 
 class ChoiceObserver:
@@ -104,30 +126,43 @@ class ChoiceObserver:
 
     def __init__(self, plan: SitePlan, rules: ChoiceRules) -> None:
         self._rules = rules
-        self._numbers = tuple(phase.number for phase in plan.phases)
-        self._zone_phases = tuple(detector.phases for detector in plan.zone_detectors)
-        self._loop_phases = tuple(detector.phases for detector in plan.passage_detectors)
-        self._crossing_phase = tuple(plan.phase_of(crossing.id) for crossing in plan.crossings)
-        self._lost_ds = {p.number: (to_ds(p.ped_clear_s), to_ds(p.yellow_s + p.red_clear_s)) for p in plan.phases}
-        self._commit_s = {
-            p.number: max(p.min_green_s, p.walk_s + p.ped_clear_s) + p.yellow_s + p.red_clear_s
-            for p in plan.phases
-        }
-        self._masks = {number: phase_mask((number,)) for number in self._numbers}
-        self._rates = [0.0] * len(self._loop_phases)
+        place = {phase.number: index for index, phase in enumerate(plan.phases)}
+        self._bits = tuple(1 << (phase.number - 1) for phase in plan.phases)
+        self._numbers = tuple(place)
+        self._zone_places = tuple(tuple(place[n] for n in zone.phases) for zone in plan.zone_detectors)
+        self._loop_places = tuple(tuple(place[n] for n in loop.phases) for loop in plan.passage_detectors)
+        self._crossing_places = tuple(place[plan.phase_of(crossing.id)] for crossing in plan.crossings)
+        self._crossing_bits = tuple(self._bits[place_of] for place_of in self._crossing_places)
+        self._recalled = phase_mask(
+            phase.number for phase in plan.phases if phase.ped_recall or phase.vehicle_recall != "none"
+        )
+        self._ped_clear_s = np.array([phase.ped_clear_s for phase in plan.phases], dtype=np.float32)
+        self._clear_s = np.array([p.yellow_s + p.red_clear_s for p in plan.phases], dtype=np.float32)
+        self._commit_s = self._clear_s + np.array(
+            [max(phase.min_green_s, phase.walk_s + phase.ped_clear_s) for phase in plan.phases],
+            dtype=np.float32,
+        )
+        choices = rules.choices
+        self._is_stay = np.array([choice.stay_ds > 0 for choice in choices])
+        self._stay_s = np.array([choice.stay_ds / 10 for choice in choices], dtype=np.float32)
+        self._targets = np.array([[bool(choice.mask & bit) for bit in self._bits] for choice in choices])
+        self._rates = [0.0] * len(self._loop_places)
         self._followed_ds = NOT_YET_DS
         self._observed: tuple[Snapshot, Observation] | None = None
 
     def follow(self, situation: Situation) -> None:
-        """Keep the arrival averages up to date; call once a tick."""
+        """Keep call ages and arrival averages up to date; call once a tick."""
         snapshot = situation.snapshot
         if snapshot.now_ds == self._followed_ds:
             return
+        calls = snapshot.calls.vehicle | self._recalled
+        for frame, bit in zip(snapshot.frames, self._crossing_bits, strict=True):
+            if frame.waiting:
+                calls |= bit
+        situation.clocks.note_calls(snapshot.now_ds, calls)
         elapsed_s = min((snapshot.now_ds - self._followed_ds) / 10, 5.0) if self._followed_ds >= 0 else 0.5
         self._followed_ds = snapshot.now_ds
-        share = elapsed_s / ARRIVAL_MEMORY_S
-        keep = 1 - share
-        weight = share / elapsed_s if elapsed_s else 0.0
+        keep, weight = 1 - elapsed_s / ARRIVAL_MEMORY_S, 1 / ARRIVAL_MEMORY_S
         self._rates = [
             rate * keep + count * weight for rate, count in zip(self._rates, snapshot.arrivals, strict=True)
         ]
@@ -136,108 +171,99 @@ class ChoiceObserver:
         """Return what a policy sees of this situation; asked twice for one tick, the same object."""
         if self._observed is not None and self._observed[0] is situation.snapshot:
             return self._observed[1]
-        views = self._phase_views(situation)
-        choices = np.zeros((N_MAX, len(CHOICE)), dtype=np.float32)
-        mask = np.zeros(N_MAX, dtype=np.bool_)
+        view = self._view(situation)
         legal = self._rules.legal(situation)
+        choices = np.zeros((N_MAX, len(CHOICE)), dtype=np.float32)
+        choices[: len(legal)] = np.clip(self._rows(view) / _CHOICE_SCALE, 0.0, LIMIT)
+        context = np.clip(self._context(situation, view) / _CONTEXT_SCALE, 0.0, LIMIT)
+        mask = np.zeros(N_MAX, dtype=np.bool_)
         mask[: len(legal)] = legal
-        rows = [self._row(index, situation, views) for index in range(len(legal))]
-        choices[: len(rows)] = np.clip(np.array(rows, dtype=np.float32) / _CHOICE_SCALE, 0.0, LIMIT)
-        context = np.clip(self._context(situation, views) / _CONTEXT_SCALE, 0.0, LIMIT)
         self._observed = (situation.snapshot, Observation(context, choices, mask))
         return self._observed[1]
 
-    def _phase_views(self, situation: Situation) -> dict[int, _PhaseView]:
+    def _view(self, situation: Situation) -> PhaseView:
         """Return what waits for each phase."""
         snapshot, now_ds = situation.snapshot, situation.snapshot.now_ds
-        views = {number: _PhaseView() for number in self._numbers}
-        for count, phases in zip(snapshot.zone_vehicles, self._zone_phases, strict=True):
-            for number in phases:
-                view = views[number]
-                view.vehicles += count
-                view.lanes += count > 0
-                view.longest = max(view.longest, count)
-        for rate, phases in zip(self._rates, self._loop_phases, strict=True):
-            for number in phases:
-                views[number].arrivals += rate
-        for frame, number in zip(snapshot.frames, self._crossing_phase, strict=True):
-            view = views[number]
-            view.waiting += len(frame.waiting)
+        count = len(self._bits)
+        vehicles, longest, lanes = [0] * count, [0] * count, [0] * count
+        for number, places in zip(snapshot.zone_vehicles, self._zone_places, strict=True):
+            for place in places:
+                vehicles[place] += number
+                lanes[place] += number > 0
+                longest[place] = max(longest[place], number)
+        arrivals = [0.0] * count
+        for rate, places in zip(self._rates, self._loop_places, strict=True):
+            for place in places:
+                arrivals[place] += rate
+        waiting, oldest, need = [0] * count, [0.0] * count, [0.0] * count
+        green = snapshot.lamps.green
+        for index, (frame, place) in enumerate(zip(snapshot.frames, self._crossing_places, strict=True)):
+            waiting[place] += len(frame.waiting)
             for track in frame.waiting:
-                view.oldest_s = max(view.oldest_s, (now_ds - track.since_ds) / 10)
-        for number, clock in situation.clocks.phases.items():
-            views[number].since_s = 0.0 if clock.is_green else (now_ds - clock.green_ended_ds) / 10
-        return views
+                oldest[place] = max(oldest[place], (now_ds - track.since_ds) / 10)
+            if green & self._bits[place]:
+                needed_s = situation.needs.need(index, now_ds, quantile=NEED_QUANTILE, slowest=SLOWEST)
+                need[place] = max(need[place], needed_s)
+        clocks = situation.clocks.phases
+        since = [
+            0.0 if clocks[number].is_green else (now_ds - clocks[number].green_ended_ds) / 10
+            for number in self._numbers
+        ]
+        called = [
+            0.0 if clocks[number].called_ds == NOT_YET_DS else (now_ds - clocks[number].called_ds) / 10
+            for number in self._numbers
+        ]
+        numbers = np.array([vehicles, longest, lanes, arrivals, waiting, oldest, since, called, need], dtype=np.float32)
+        lamps = np.array(
+            [[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)]
+        )
+        return PhaseView(*numbers, *lamps)
 
-    def _context(self, situation: Situation, views: dict[int, _PhaseView]) -> npt.NDArray[np.float32]:
+    def _context(self, situation: Situation, view: PhaseView) -> Vector:
         snapshot, now_ds = situation.snapshot, situation.snapshot.now_ds
         greens = [now_ds - c.green_since_ds for c in situation.clocks.phases.values() if c.is_green]
         values = (
             min(greens, default=0) / 10,
             float(snapshot.lamps.walk > 0),
             float(sum(snapshot.zone_vehicles)),
-            float(sum(view.waiting for view in views.values())),
+            float(view.waiting.sum()),
             sum(self._rates),
             float(not all(frame.is_healthy for frame in snapshot.frames)),
         )
         return np.array(values, dtype=np.float32)
 
-    def _row(self, index: int, situation: Situation, views: dict[int, _PhaseView]) -> tuple[float, ...]:
-        choice = self._rules.choices[index]
-        snapshot = situation.snapshot
-        current = snapshot.lamps.green
-        target = choice.mask or current
-        leaving = 0 if choice.stay_ds else current & ~target
-        served = [views[n] for n in self._numbers if target & self._masks[n]]
-        delayed = [views[n] for n in self._numbers if not target & self._masks[n]]
-        starts_walk = [views[n] for n in self._numbers if target & ~current & self._masks[n]]
-        if not leaving:
-            starts_walk += [views[n] for n in self._numbers if snapshot.lamps.walk & self._masks[n]]
-        no_walk = [view for view in views.values() if not any(view is other for other in starts_walk)]
-        lost_s = self._lost_s(leaving, snapshot.lamps.walk)
-        since_delayed_s = max((view.since_s for view in delayed), default=0.0)
-        new = [n for n in self._numbers if target & ~current & self._masks[n]]
-        return (
-            float(choice.stay_ds > 0),
-            choice.stay_ds / 10,
-            float(bool(leaving) and bool(target & current)),
-            float(sum(view.vehicles for view in served)),
-            float(sum(view.vehicles for view in delayed)),
-            float(max((view.longest for view in served), default=0)),
-            float(sum(view.lanes for view in served)),
-            float(max((view.longest for view in delayed), default=0)),
-            10 * sum(view.arrivals for view in served),
-            30 * sum(view.arrivals for view in delayed),
-            float(sum(view.waiting for view in starts_walk)),
-            max((view.oldest_s for view in starts_walk), default=0.0),
-            float(sum(view.waiting for view in no_walk)),
-            max((view.oldest_s for view in no_walk), default=0.0),
-            self._need_s(leaving, situation),
-            lost_s,
-            max((self._commit_s[n] for n in new), default=0.0),
-            max((view.since_s for view in served), default=0.0),
-            since_delayed_s,
-            self._rules.forcing_age_s - since_delayed_s,
+    def _rows(self, view: PhaseView) -> Vector:
+        """Return one unscaled row per choice, `(n_choices, len(CHOICE))`."""
+        target = np.where(self._is_stay[:, None], view.is_current, self._targets)
+        starts = target & ~view.is_current
+        leaving = view.is_current & ~target
+        walks = target & (~view.is_current | view.is_walking)
+        lost_s = self._clear_s + self._ped_clear_s * view.is_walking
+        columns = (
+            self._is_stay,
+            self._stay_s,
+            leaving.any(axis=1) & (target & view.is_current).any(axis=1),
+            target @ view.vehicles,
+            ~target @ view.vehicles,
+            _most(target, view.longest),
+            target @ view.lanes,
+            _most(~target, view.longest),
+            10 * (target @ view.arrivals),
+            30 * (~target @ view.arrivals),
+            walks @ view.waiting,
+            _most(walks, view.oldest),
+            ~walks @ view.waiting,
+            _most(~walks, view.oldest),
+            _most(leaving, view.need),
+            _most(leaving, lost_s),
+            _most(starts, self._commit_s),
+            _most(target, view.since),
+            _most(~target, view.since),
+            self._rules.forcing_age_s - _most(~target, view.called),
         )
+        return np.stack(columns, axis=1).astype(np.float32)
 
-    def _lost_s(self, leaving: int, walking: int) -> float:
-        """Return the clearance, yellow and red that pass before the target phases start. [s]"""
-        lost_ds = 0
-        for number in self._numbers:
-            bit = self._masks[number]
-            if leaving & bit:
-                ped_clear_ds, vehicle_clear_ds = self._lost_ds[number]
-                lost_ds = max(lost_ds, vehicle_clear_ds + (ped_clear_ds if walking & bit else 0))
-        return lost_ds / 10
 
-    def _need_s(self, leaving: int, situation: Situation) -> float:
-        """Return the 95 % need on the crossings whose phases would end. [s]"""
-        now_ds = situation.snapshot.now_ds
-        return max(
-            (
-                situation.needs.need(index, now_ds, quantile=0.95)
-                for index, number in enumerate(self._crossing_phase)
-                if leaving & self._masks[number]
-            ),
-            default=0.0,
-        )
+def _most(of: npt.NDArray[np.bool_], values: Vector) -> Vector:
+    """Return each row's largest value among the phases it marks; 0 where it marks none."""
+    return np.asarray((of * values).max(axis=1), dtype=np.float32)

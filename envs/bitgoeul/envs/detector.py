@@ -166,6 +166,9 @@ class _Sensor:
     waiting_tracks: tuple[Track, ...] = ()
 
 
+new_track = tuple.__new__
+
+
 class EmulatedDetector:
     """Reports the walkers of a `WalkerDriver` as a sensor with faults would.
 
@@ -275,12 +278,14 @@ class EmulatedDetector:
         return Frame(sensor.crossing, now_ds, True, tracks, sensor.waiting_tracks)  # noqa: FBT003
 
     def _look_at_crossing(self, index: int, sensor: _Sensor, now_ds: int) -> tuple[Track, ...]:
-        people, noise = self._people, self._noise
+        people, noise, crossing = self._people, self._noise, sensor.crossing
         position_noise_m, speed_noise_mps = self.preset.position_noise_m, self.preset.speed_noise_mps
         is_noisy = bool(position_noise_m or speed_noise_mps)
         tracks = []
         for walker, true_m in self._driver.remaining_m(index):
-            person = people.get(walker.id) or self._meet(walker, now_ds)
+            person = people.get(walker.id)
+            if person is None:
+                person = self._meet(walker, now_ds)
             if not person.is_seen:
                 continue
             if person.last_ds < 0:
@@ -298,19 +303,17 @@ class EmulatedDetector:
                 person.noise_at = at = (person.noise_at + 2) % TABLE_SIZE
                 remaining_m += position_noise_m * noise[at]
                 speed_mps += speed_noise_mps * noise[at - 1]
+                if remaining_m < 0.0:
+                    remaining_m = 0.0
+            if speed_mps < 0.0:
+                speed_mps = 0.0
             tracks.append(
-                Track(
-                    person.number,
-                    sensor.crossing,
-                    ON_CROSSING,
-                    remaining_m if remaining_m > 0.0 else 0.0,  # noqa: FURB136 - twice as fast
-                    speed_mps if speed_mps > 0.0 else 0.0,  # noqa: FURB136 - the same
-                    person.probabilities,
-                    SOURCE,
-                    now_ds,
-                    person.since_ds,
+                new_track(  # half the time of the constructor, for the one object made for all in sight
+                    Track,
+                    (person.number, crossing, ON_CROSSING, remaining_m, speed_mps, person.probabilities,
+                     SOURCE, now_ds, person.since_ds, 1.0),
                 )
-            )
+            )  # fmt: skip
         return tuple(tracks)
 
     def _look_at_kerbs(self, index: int, sensor: _Sensor, now_ds: int) -> None:

@@ -191,15 +191,18 @@ class WalkerDriver:
 
         Read from SUMO at the first question of a step, kept for the others.
         """
-        if self._remaining_ds[crossing_index] != self._now_ds:
-            self._remaining_ds[crossing_index] = self._now_ds
-            length_m = self.layouts[crossing_index].length_m
-            position = self._lane_position
-            self._remaining[crossing_index] = [
-                (walker, max(0.0, length_m - position(person)) if walker.is_forward else position(person))
-                for person, walker in self.on_crossing[crossing_index].items()
-            ]
-        return self._remaining[crossing_index]
+        if self._remaining_ds[crossing_index] == self._now_ds:
+            return self._remaining[crossing_index]
+        self._remaining_ds[crossing_index] = self._now_ds
+        length_m, position = self.layouts[crossing_index].length_m, self._lane_position
+        remaining = []
+        for person, walker in self.on_crossing[crossing_index].items():
+            metres = position(person)
+            if walker.is_forward:
+                metres = length_m - metres if metres < length_m else 0.0
+            remaining.append((walker, metres))
+        self._remaining[crossing_index] = remaining
+        return remaining
 
     def lamp(self, crossing_index: int) -> EntryLamp:
         """Return what a crossing shows since the last `act`."""

@@ -1,0 +1,104 @@
+"""Checkpoints: one file with everything that a training needs to go on, or an export to start from."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from bitgoeul.controller.errors import ScenarioError
+
+FORMAT = 1
+"""Version of the file's layout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A training at the end of an update.
+
+    Parameters
+    ----------
+    recipe_text : the recipe, as read.
+    timesteps : decisions learned from.
+    total_timesteps : decisions planned.
+    updates : updates made.
+    wall_s : time spent so far. [s]
+    policy, optimizer : weights and the optimiser's state.
+    updates_log : one record per update.
+    validations : one record per validated checkpoint, the start first.
+    beside : mean delay of the controllers run on the same days, by name. [person-h/h]
+    start_weights : weight by choice feature that the scorer started from.
+    code_version : hash of the code that simulated.
+    versions : of the libraries, by name.
+    """
+
+    recipe_text: str
+    timesteps: int
+    total_timesteps: int
+    updates: int
+    wall_s: float
+    policy: dict[str, Any]
+    optimizer: dict[str, Any]
+    updates_log: list[dict[str, Any]]
+    validations: list[dict[str, Any]]
+    beside: dict[str, float]
+    start_weights: dict[str, float]
+    code_version: str
+    versions: dict[str, str]
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint under a temporary name and rename it into place.
+
+    Raises
+    ------
+    ScenarioError : the folder cannot be written to.
+    """
+    import torch
+
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **{f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}}, content)
+    write_bytes(path, content.getvalue())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Return a checkpoint; code in the file is never run.
+
+    Raises
+    ------
+    ScenarioError : the file is missing or is no checkpoint of this version.
+    """
+    import torch
+
+    if not path.is_file():
+        raise ScenarioError(f"{path}: no such checkpoint; `bitgoeul train` writes checkpoint.pt and best.pt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content.pop("format")
+        if found != FORMAT:
+            raise ScenarioError(f"{path}: checkpoint format {found}; this version reads {FORMAT}")
+        return Checkpoint(**content)
+    except ScenarioError:
+        raise
+    except Exception as fault:  # torch raises many kinds for a file that is not its own
+        cause = (str(fault).splitlines() or [type(fault).__name__])[0]
+        raise ScenarioError(f"{path}: not a checkpoint of `bitgoeul train` ({cause})") from fault
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name and rename it into place.
+
+    Raises
+    ------
+    ScenarioError : the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as fault:
+        raise ScenarioError(f"{path}: cannot be written ({fault.strerror})") from fault
+    finally:
+        temporary.unlink(missing_ok=True)
