@@ -1,4 +1,4 @@
-"""Time one decision of the learned policy, observation and inference, beside one SUMO step of the same run."""
+"""Time one decision of a policy, observation and inference, beside one SUMO step of the same run."""
 
 from __future__ import annotations
 

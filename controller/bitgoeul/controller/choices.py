@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from .clocks import NOT_YET_DS
 from .plan import SitePlan
-from .situation import Situation
 from .signals import PATTERN_FREE, Commands, phase_mask
+from .situation import Situation
 from .timing import to_ds
 
 STAY_S: tuple[int, ...] = (2, 5)

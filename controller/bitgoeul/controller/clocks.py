@@ -73,7 +73,7 @@ class SignalClocks:
 
     def __init__(self, plan: SitePlan) -> None:
         self._lamps, self._calls = ALL_RED, 0
-        self.phases = {phase.number: PhaseClock(phase.number, phase_bit(phase.number)) for phase in plan.phases}
+        self.phases = {number: PhaseClock(number, phase_bit(number)) for number in plan.phase_numbers}
         self.services = tuple(
             CrossingService(
                 crossing=crossing.id,

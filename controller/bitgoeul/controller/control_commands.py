@@ -38,12 +38,12 @@ WARMUP_S = 300
 @click.option("--seed", type=click.IntRange(min=0), help="Of the detector; default: SUMO's own seed.")
 @click.option("--warmup", "warmup_s", default=WARMUP_S, show_default=True, type=click.IntRange(min=0),
               help="The plan's own timing runs until this simulation time [s].")  # fmt: skip
-@click.option("--minutes", type=click.FloatRange(min=0.1), help="Stop and give back after this; default: SUMO's end.")
-@click.option("--extension-max", type=click.FloatRange(0, 120), help="Extension maximum [s]; default: the plan's.")
+@click.option("--minutes", type=click.FloatRange(min=0.1), help="Stop after this; default: SUMO's end.")
+@click.option("--extension-max", type=click.FloatRange(0, 120), help="Maximum [s]; default: the plan's.")
 @click.option("--form", default="P", show_default=True, type=click.Choice(["P", "R"]), help="Extension form.")
 @click.option("--policy", "policy_file", type=click.Path(path_type=Path), help="ONNX file for `learned`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def control(  # noqa: PLR0913 - one parameter per option
+def control(
     *,
     backend: str,  # noqa: ARG001 - one backend so far
     host: str,
@@ -171,7 +171,8 @@ def _close(connection: Any) -> None:
 
 def _told(summary: dict[str, Any]) -> str:
     return (
-        f"{summary['site']} under {summary['controller']}: {summary['from_s']:.0f} to {summary['to_s']:.0f} s, "
+        f"{summary['site']} under {summary['controller']}: "
+        f"{summary['from_s']:.0f} to {summary['to_s']:.0f} s, "
         f"{summary['extensions']} extensions of {summary['extension_s']:.1f} s in all, given back; "
         f"trace {summary['trace_hash'][:16]}"
     )

@@ -121,9 +121,7 @@ class SignalCore:
 
     def _start_state(self) -> CoreState:
         """Return all red, with the first barrier group about to start (NEMA start-up in red)."""
-        rings = tuple(
-            Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=0) for _ in self.timing.rings
-        )
+        rings = tuple(Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=0) for _ in self.timing.rings)
         return CoreState(now_ds=0, barrier=len(self.timing.rings[0]) - 1, next_barrier=0, rings=rings)
 
     @property
@@ -284,9 +282,9 @@ class SignalCore:
     def _note_conflicting_demand(self) -> None:
         """Start the maximum timers of greens that somebody now waits for."""
         for index, ring in enumerate(self._rings):
-            if ring.phase and ring.interval in _GREEN and ring.max_since_ds < 0:
-                if self._has_conflicting_demand(index):
-                    self._rings[index] = replace(ring, max_since_ds=self.now_ds)
+            is_untimed = ring.phase and ring.interval in _GREEN and ring.max_since_ds < 0
+            if is_untimed and self._has_conflicting_demand(index):
+                self._rings[index] = replace(ring, max_since_ds=self.now_ds)
 
     # --- what ends a green ------------------------------------------------------------------------
 
@@ -314,9 +312,12 @@ class SignalCore:
         """Return the fixed force-off of this service: the one of the cycle it started nearest to."""
         if ring.due_ds >= 0:
             return ring.due_ds
-        return self.timing.patterns[self._pattern].force_off_ds(
-            ring.phase, ring.green_since_ds + self._day_offset_ds
-        ) - self._day_offset_ds
+        return (
+            self.timing.patterns[self._pattern].force_off_ds(
+                ring.phase, ring.green_since_ds + self._day_offset_ds
+            )
+            - self._day_offset_ds
+        )
 
     def _held_mask(self) -> int:
         """Return the phases whose green would end now but for a hold."""
@@ -355,14 +356,14 @@ class SignalCore:
         """Tell whether the next phase of this ring starts now, inside its barrier group."""
         if self._next_barrier >= 0 or not self._is_clear(ring):
             return False
-        return bool(ring.next_phase) or not ring.phase and bool(self._phases_ahead(index))
+        return bool(ring.next_phase) or (not ring.phase and bool(self._phases_ahead(index)))
 
     def _cross_barrier(self) -> bool:
         """End all greens together when no ring has more to serve here; start the next group together."""
         if self._next_barrier >= 0:
             return self._start_next_barrier()
         for index, ring in enumerate(self._rings):
-            is_resting = not ring.phase or ring.interval is Interval.RED_CLEAR and not ring.next_phase
+            is_resting = not ring.phase or (ring.interval is Interval.RED_CLEAR and not ring.next_phase)
             if self._phases_ahead(index) or not (is_resting or self._may_end(ring, index)):
                 return False
         following = self._following_barrier()

@@ -15,8 +15,8 @@ from .clocks import NOT_YET_DS, CrossingService, SignalClocks
 from .detection import Frame, Snapshot
 from .need import NeedEstimator
 from .plan import SitePlan
-from .situation import Proposal
 from .signals import Commands
+from .situation import Proposal
 from .timing import to_ds
 
 FRESH_DS = 20
@@ -70,8 +70,10 @@ class Verdict(NamedTuple):
 
 @dataclass(slots=True)
 class CrossingGuard:
-    """The guard's memory of one crossing; maxima count from the end of clearance, and in form R include
-    yellow and red clearance, which pass before the hold.
+    """The guard's memory of one crossing.
+
+    Maxima count from the end of clearance; in form R they include yellow and red clearance, which pass
+    before the hold.
     """
 
     service: CrossingService
@@ -148,7 +150,7 @@ class Guard:
             )
         self._crossings = tuple(guards)
 
-    def review(self, snapshot: Snapshot, needs: NeedEstimator, proposal: Proposal) -> Verdict:
+    def review(self, snapshot: Snapshot, needs: NeedEstimator, proposal: object) -> Verdict:
         """Return what goes to the cabinet: the proposal made legal, plus the holds people need.
 
         Parameters
@@ -189,7 +191,7 @@ class Guard:
             self._held_commands[hold, red_hold] = held
         return held
 
-    def _sanitise(self, proposal: Proposal, interventions: list[Intervention]) -> Commands:
+    def _sanitise(self, proposal: object, interventions: list[Intervention]) -> Commands:
         """Return the proposal's commands, or none at all when they are not commands of this plan."""
         commands = proposal.commands if isinstance(proposal, Proposal) else None
         if not isinstance(commands, Commands):
@@ -266,16 +268,15 @@ class Guard:
             self._close(guard, now_ds, interventions)
         return None
 
-    def _evidence(
-        self, guard: CrossingGuard, frame: Frame, needs: NeedEstimator, now_ds: int
-    ) -> str | None:
+    def _evidence(self, guard: CrossingGuard, frame: Frame, needs: NeedEstimator, now_ds: int) -> str | None:
         """Return `person`, `unconfirmed` or `blind` while there is no evidence to release, else None."""
         service = guard.service
         is_fresh = frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS
         people = needs.people(service.index)
         if people and not needs.is_clear_within(service.index, now_ds, guard.credit_s):
-            if is_fresh or any(person.is_confirmed for person in people):
-                return "person" if any(person.is_confirmed for person in people) else "unconfirmed"
+            is_confirmed = any(person.is_confirmed for person in people)
+            if is_confirmed or is_fresh:
+                return "person" if is_confirmed else "unconfirmed"
         if is_fresh and not guard.is_sensor_faulty:
             is_after_walk = frame.measured_ds >= service.walk_ended_ds
             return None if is_after_walk else "walk"
@@ -303,7 +304,8 @@ class Guard:
         guard.stuck_services = guard.stuck_services + 1 if is_stuck else 0
         guard.normal_services = 0 if is_stuck else guard.normal_services + 1
         stuck_in_hour = sum(stuck for _, stuck in guard.outcomes)
-        is_mostly_stuck = len(guard.outcomes) >= 2 * STUCK_SERVICES and stuck_in_hour * 2 > len(guard.outcomes)
+        services = len(guard.outcomes)
+        is_mostly_stuck = services >= 2 * STUCK_SERVICES and 2 * stuck_in_hour > services
         if guard.is_sensor_faulty:
             guard.is_sensor_faulty = guard.normal_services < HEALTHY_SERVICES
         elif guard.stuck_services >= STUCK_SERVICES or is_mostly_stuck:

@@ -56,7 +56,7 @@ class SumoJunction:
     now_ds : the simulation's time. [0.1 s]
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a junction, put together once
         self,
         connection: Any,
         plan: SitePlan,

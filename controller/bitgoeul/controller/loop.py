@@ -1,4 +1,4 @@
-"""One tick of control: read, need, policy, guard, write, audit. The same loop runs in SUMO and in the field."""
+"""One tick of control: read, need, policy, guard, write, audit; the same in SUMO and in the field."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .guard import Guard, Verdict
 from .need import NeedEstimator
 from .plan import SitePlan
 from .policies.base import Policy
-from .situation import Proposal, Situation
 from .signals import Commands, Lamps
+from .situation import Proposal, Situation
 
 
 class DetectionSource(Protocol):

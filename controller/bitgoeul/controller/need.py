@@ -126,15 +126,16 @@ def _belief(person: Person) -> list[tuple[float, float, float]]:
     mixture = []
     for name, weight in _weights(person.track):
         mean, variance = _LOG_PRIOR[name]
+        likelihood = 1.0
         if seen is not None:
             log_speed, noise = log(seen[0]), seen[1] ** 2
             spread = variance + noise
-            weight *= exp(-((log_speed - mean) ** 2) / (2 * spread)) / sqrt(spread)
+            likelihood = exp(-((log_speed - mean) ** 2) / (2 * spread)) / sqrt(spread)
             mean = (mean * noise + log_speed * variance) / spread
             variance = variance * noise / spread
-        mixture.append((weight, mean, sqrt(variance + WITHIN_WALK_SD**2)))
+        mixture.append((weight * likelihood, mean, sqrt(variance + WITHIN_WALK_SD**2)))
     total = sum(weight for weight, _, _ in mixture)
-    if total < 1e-12:  # a speed no class walks at: what was seen counts alone
+    if total < NEGLIGIBLE**3:  # a speed no class walks at: what was seen counts alone
         return [(1.0, log(seen[0]), seen[1])] if seen else mixture
     return [(weight / total, mean, sd) for weight, mean, sd in mixture]
 

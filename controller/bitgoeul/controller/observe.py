@@ -213,10 +213,10 @@ class ChoiceObserver:
             0.0 if clocks[number].called_ds == NOT_YET_DS else (now_ds - clocks[number].called_ds) / 10
             for number in self._numbers
         ]
-        numbers = np.array([vehicles, longest, lanes, arrivals, waiting, oldest, since, called, need], dtype=np.float32)
-        lamps = np.array(
-            [[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)]
+        numbers = np.array(
+            [vehicles, longest, lanes, arrivals, waiting, oldest, since, called, need], dtype=np.float32
         )
+        lamps = np.array([[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)])
         return PhaseView(*numbers, *lamps)
 
     def _context(self, situation: Situation, view: PhaseView) -> Vector:

@@ -34,19 +34,21 @@ _SHOWN = (
 
 @click.command(epilog="Example: bitgoeul run bukmun_5 --controller eta --seed 10000 --hour peak --minutes 30")
 @click.argument("site")
-@click.option("--controller", default="eta", show_default=True, help="fixed, gwangju5, eta, learned, NAME+guard ...")
-@click.option("--seed", default=10_000, show_default=True, type=click.IntRange(min=0), help="Demand and detector.")
+@click.option("--controller", default="eta", show_default=True, help="fixed, eta, NAME+guard ...")
+@click.option(
+    "--seed", default=10_000, show_default=True, type=click.IntRange(min=0), help="Of demand and sensor."
+)
 @click.option("--hour", default="peak", show_default=True, help="peak, offpeak, night, or an hour 0-23.")
 @click.option("--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="Measured time.")
 @click.option("--detector", default="camera_day", show_default=True, help="Preset of the emulated detector.")
 @click.option("--backend", default="libsumo", show_default=True, type=click.Choice(["libsumo", "traci"]))
 @click.option("--gui", is_flag=True, help="Watch in sumo-gui (uses traci).")
-@click.option("--extension-max", type=float, help="Extension maximum of every crossing [s]; default: the plan's.")
+@click.option("--extension-max", type=float, help="Of every crossing [s]; default: the plan's.")
 @click.option("--form", default="P", show_default=True, type=click.Choice(["P", "R"]), help="Extension form.")
 @click.option("--policy", "policy_file", type=click.Path(dir_okay=False), help="ONNX file for `learned`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result row as JSON.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for row, events, extensions.")
-def run(  # noqa: PLR0913 - one parameter per option
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
+def run(
     *,
     site: str,
     controller: str,
@@ -63,7 +65,7 @@ def run(  # noqa: PLR0913 - one parameter per option
     out: Path | None,
 ) -> None:
     """Run one controller on one site for some simulated time and print what happened."""
-    from .world import RunSpec, run_world, silence_native_warnings  # noqa: PLC0415 - loads SUMO
+    from .world import RunSpec, run_world, silence_native_warnings
 
     spec = RunSpec(
         site=site,
@@ -82,9 +84,7 @@ def run(  # noqa: PLR0913 - one parameter per option
     silence_native_warnings()
     with _progress(f"{site} {controller}") as progress:
         task = progress.add_task("", total=1.0)
-        result = run_world(
-            spec, has_gui=gui, progress=lambda share: progress.update(task, completed=share)
-        )
+        result = run_world(spec, has_gui=gui, progress=lambda share: progress.update(task, completed=share))
     row = _plain(result.row)
     if out is not None:
         write_text(out / "row.json", json.dumps(row, indent=1))
@@ -112,14 +112,16 @@ def bench() -> None:
 @click.option("--hour", default="peak", show_default=True)
 @click.option("--minutes", default=30, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=10_000, show_default=True, type=click.IntRange(min=0))
-@click.option("--repeat", default=5, show_default=True, type=click.IntRange(min=1), help="Pairs; medians count.")
+@click.option(
+    "--repeat", default=5, show_default=True, type=click.IntRange(min=1), help="Pairs; medians count."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def bench_env(  # noqa: PLR0913 - one parameter per option
+def bench_env(
     *, site: str, controller: str, hour: str, minutes: int, seed: int, repeat: int, as_json: bool
 ) -> None:
     """Compare a run with everything on against a bare replay of its lamps and walker speeds."""
-    from .bench import bench_environment  # noqa: PLC0415 - SUMO loads only when it runs
-    from .world import RunSpec, silence_native_warnings  # noqa: PLC0415
+    from .bench import bench_environment
+    from .world import RunSpec, silence_native_warnings
 
     spec = RunSpec(site=site, controller=controller, seed=seed, hour=hour, minutes=minutes)
     silence_native_warnings()

@@ -1,9 +1,9 @@
-"""`Bitgoeul/Crossing-v0`: one junction as a Gymnasium environment, decisions on events, the guard always on."""
+"""`Bitgoeul/Crossing-v0`: one junction as a Gymnasium environment, the guard always on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,9 +15,10 @@ from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Observation
 from bitgoeul.controller.policies.choosing import ChoicePolicy, default_choice
 from bitgoeul.sim_scenarios.catalog import Site, load_site
+from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .reward import PersonSeconds
-from .world import JunctionDriver, Simulation, WARMUP_S
+from .world import JunctionDriver, Simulation
 
 TRAINING_SEEDS = 10_000
 """Episodes reset without a seed draw theirs below this; evaluation starts here (DESIGN, measures)."""
@@ -62,9 +63,9 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
     `reset(seed=n)` plays demand seed n; without a seed, one below 10,000 (training seeds) is drawn.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium declares it so
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword per option, as Gymnasium passes them
         self,
         site: str = "bukmun_5",
         *,
@@ -82,14 +83,14 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._hour, self._minutes, self._detector = hour, minutes, detector
         self._form, self._extension_max_s = form, extension_max_s
         self._strict, self._backend = strict, backend
-        self.observation_space = spaces.Dict(
+        self.observation_space = spaces.Dict(  # type: ignore[assignment]
             {
                 "context": spaces.Box(0.0, LIMIT, (len(CONTEXT),), np.float32),
                 "choices": spaces.Box(0.0, LIMIT, (N_MAX, len(CHOICE)), np.float32),
                 "mask": spaces.MultiBinary(N_MAX),
             }
         )
-        self.action_space = spaces.Discrete(N_MAX)
+        self.action_space = spaces.Discrete(N_MAX)  # type: ignore[assignment]
         self._simulation: Simulation | None = None
         self._driver: JunctionDriver | None = None
         self._chooser = GivenChoice()
@@ -119,12 +120,12 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             self.site, seed=episode_seed, hour=self._hour, end_s=self._end_ds // 10, backend=self._backend
         )
         plan = self.site.plan
-        policy = ChoicePolicy("environment", plan, self._chooser)
+        self._policy = ChoicePolicy("environment", plan, self._chooser)
         guard = Guard(plan, form=self._form, extension_max_s=self._extension_max_s)
         self._driver = JunctionDriver(
             self._simulation.connection,
             plan,
-            (policy, guard),
+            (self._policy, guard),
             detector=self._detector,
             seed=episode_seed,
             extension_max_s=self._extension_max_s,
@@ -132,7 +133,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._reward = PersonSeconds(self._driver, self.site, self._hour)
         while not self._driver.is_decision_due and self._driver.now_ds < self._end_ds:
             self._driver.step()
-        return self._observe(policy), {"seed": episode_seed}
+        return self._observe(self._driver), {"seed": episode_seed}
 
     def step(self, action: int) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Carry out a choice until the next decision is due, or the episode ends.
@@ -164,8 +165,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             "reward_terms": terms,
             "extension_s": driver.loop.audit.extension_ds / 10,
         }
-        assert isinstance(driver.policy, ChoicePolicy)
-        return self._observe(driver.policy), reward, False, driver.now_ds >= self._end_ds, info
+        return self._observe(driver), reward, False, driver.now_ds >= self._end_ds, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions are legal now. `(24,)`"""
@@ -185,9 +185,8 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             self._simulation = None
         self._driver = None
 
-    def _observe(self, policy: ChoicePolicy) -> ObsType:
-        assert self._driver is not None
-        observation = policy.observer.observe(self._driver.loop.observed)
+    def _observe(self, driver: JunctionDriver) -> ObsType:
+        observation = self._policy.observer.observe(driver.loop.observed)
         self._mask = observation.mask.astype(np.int8)
         self._default = default_choice(observation)
         return {"context": observation.context, "choices": observation.choices, "mask": self._mask}

@@ -303,10 +303,8 @@ class EmulatedDetector:
                 person.noise_at = at = (person.noise_at + 2) % TABLE_SIZE
                 remaining_m += position_noise_m * noise[at]
                 speed_mps += speed_noise_mps * noise[at - 1]
-                if remaining_m < 0.0:
-                    remaining_m = 0.0
-            if speed_mps < 0.0:
-                speed_mps = 0.0
+                remaining_m = max(remaining_m, 0.0)
+            speed_mps = max(speed_mps, 0.0)
             tracks.append(
                 new_track(  # half the time of the constructor, for the one object made for all in sight
                     Track,

@@ -91,15 +91,20 @@ class StripRecorder:
     def _rows(self, bit: int, begin_ds: int, end_ds: int) -> list[dict[str, Any]]:
         """Return lamp spans of the crossing, its parent phase, and each conflicting phase."""
         parent = phases_in(bit)[0]
-        rows = [{"label": f"crossing {self._crossing.id}", "spans": self._spans(bit, begin_ds, end_ds, True)}]
+        rows = [
+            {
+                "label": f"crossing {self._crossing.id}",
+                "spans": self._spans(bit, begin_ds, end_ds, is_crossing=True),
+            }
+        ]
         for number in (parent, *self._plan.conflicting_phases(self._crossing.id)):
             name = self._plan.phase(number).name
-            spans = self._spans(phase_bit(number), begin_ds, end_ds, False)
+            spans = self._spans(phase_bit(number), begin_ds, end_ds)
             if any(lamp != "red" for _, _, lamp in spans):
                 rows.append({"label": f"phase {number} {name}", "spans": spans})
         return rows
 
-    def _spans(self, bit: int, begin_ds: int, end_ds: int, is_crossing: bool) -> list[list[Any]]:
+    def _spans(self, bit: int, begin_ds: int, end_ds: int, *, is_crossing: bool = False) -> list[list[Any]]:
         spans: list[list[Any]] = []
         for place, (from_ds, lamps) in enumerate(self._lamps):
             to_ds = self._lamps[place + 1][0] if place + 1 < len(self._lamps) else end_ds

@@ -49,6 +49,10 @@ STEP_DS = round(STEP_S * 10)
 """Simulation step. [0.1 s]"""
 WARMUP_DS = WARMUP_S * 10
 """Warm-up under `fixed`. [0.1 s]"""
+STDERR = 2
+"""File descriptor of standard error."""
+LONGEST_EXTENSION_S = 120
+"""Longest extension maximum a run may be given. [s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +95,10 @@ class RunSpec:
             raise ValueError(f"seed = {self.seed}: a seed is 0 or more")
         if self.minutes < 1:
             raise ValueError(f"minutes = {self.minutes}: a run lasts at least 1 minute")
-        if self.extension_max_s is not None and not 0 <= self.extension_max_s <= 120:
-            raise ValueError(f"extension maximum = {self.extension_max_s}: allowed are 0 to 120 s")
+        if self.extension_max_s is not None and not 0 <= self.extension_max_s <= LONGEST_EXTENSION_S:
+            raise ValueError(
+                f"extension maximum = {self.extension_max_s}: allowed are 0 to {LONGEST_EXTENSION_S} s"
+            )
         if self.form not in ("P", "R"):
             raise ValueError(f"form = {self.form!r}: allowed are P and R")
         parse_controller(self.controller)
@@ -138,7 +144,7 @@ class JunctionDriver(SumoJunction):
     is_recording : keep lamp and speed changes for a replay.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first three by keyword
         self,
         connection: Any,
         plan: SitePlan,
@@ -176,7 +182,7 @@ class Simulation:
     has_gui : show `sumo-gui` (needs `traci`).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first by keyword
         self, site: Site, *, seed: int, hour: str, end_s: int, backend: str = "libsumo", has_gui: bool = False
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
@@ -219,7 +225,7 @@ class Simulation:
         port = sumolib.miscutils.getFreeSocketPort()
         binary = sumolib.checkBinary("sumo-gui" if self._has_gui else "sumo")
         extra = ["--start", "--quit-on-end"] if self._has_gui else []
-        self._process = subprocess.Popen(  # noqa: S603 - SUMO's own binary with our arguments
+        self._process = subprocess.Popen(
             [binary, *self._arguments(), *extra, "--remote-port", str(port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -280,12 +286,12 @@ def silence_native_warnings() -> None:
     libsumo writes to file descriptor 2 past Python. Python's own standard error goes on as before, through
     a copy of the descriptor. For programs that own their process: the commands and their workers.
     """
-    if sys.stderr is not sys.__stderr__ or sys.stderr is None or sys.stderr.fileno() != 2:
+    if sys.stderr is not sys.__stderr__ or sys.stderr is None or sys.stderr.fileno() != STDERR:
         return
     sys.stderr.flush()
-    sys.stderr = sys.__stderr__ = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
+    sys.stderr = os.fdopen(os.dup(STDERR), "w", buffering=1, encoding="utf-8")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    os.dup2(nowhere, STDERR)
     os.close(nowhere)
 
 
@@ -384,24 +390,26 @@ def run_world(
         events = driver.measures.event_rows(end_ds, driver.detector.was_detected)
         version = str(opened.connection.getVersion()[1])
         opened.finish()
-        return _result(spec, site, driver, events, opened.outputs, version, strip)
+        row = _row(spec, site, driver, events, opened.outputs)
+    extensions = driver.loop.audit.extensions
+    return RunResult(
+        row={**row, "sumo_version": version},
+        events=events,
+        extensions=[extension_row(extension) for extension in extensions],
+        trace_hash=driver.trace.hexdigest,
+        strip=None if strip is None else strip.cycle(extensions),
+    )
 
 
-def _result(
-    spec: RunSpec,
-    site: Site,
-    driver: JunctionDriver,
-    events: list[dict[str, Any]],
-    folder: Path,
-    version: str,
-    strip: StripRecorder | None,
-) -> RunResult:
-    """Gather a finished run."""
+def _row(
+    spec: RunSpec, site: Site, driver: JunctionDriver, events: list[dict[str, Any]], outputs: Path
+) -> dict[str, float | int | str]:
+    """Return the result row of a finished run."""
     duration_s = spec.minutes * 60
     occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
-    vehicles = vehicle_measures(folder / "tripinfo.xml", WARMUP_S, spec.end_s, occupancy)
-    health = run_health(folder / "statistics.xml", folder / "warnings.txt")
-    row: dict[str, float | int | str] = {
+    vehicles = vehicle_measures(outputs / "tripinfo.xml", WARMUP_S, spec.end_s, occupancy)
+    health = run_health(outputs / "statistics.xml", outputs / "warnings.txt")
+    return {
         "site": driver.plan.site.id,
         "controller": spec.controller,
         "detector": spec.detector,
@@ -415,15 +423,7 @@ def _result(
         "extension_s_per_h": driver.loop.audit.extension_ds / 10 / duration_s * 3600,
         "decisions_n": getattr(driver.policy, "decisions", 0),
         "trace_hash": driver.trace.hexdigest,
-        "sumo_version": version,
     }
-    return RunResult(
-        row=row,
-        events=events,
-        extensions=[extension_row(extension) for extension in driver.loop.audit.extensions],
-        trace_hash=driver.trace.hexdigest,
-        strip=None if strip is None else strip.cycle(driver.loop.audit.extensions),
-    )
 
 
 def extension_row(extension: Extension) -> dict[str, Any]:
@@ -434,4 +434,3 @@ def extension_row(extension: Extension) -> dict[str, Any]:
         "seconds": extension.seconds,
         "reason": extension.reason,
     }
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -137,4 +138,8 @@ def load_site(name_or_path: str | Path, design_speed_mps: float | None = None) -
 
 def plans() -> dict[str, Callable[[], SitePlan]]:
     """Return a loader of each registered site's plan, for programs that need no more (`control`)."""
-    return {name: lambda name=name: load_site(name).plan for name in site_names()}
+    return {name: partial(_plan_of, name) for name in site_names()}
+
+
+def _plan_of(name: str) -> SitePlan:
+    return load_site(name).plan

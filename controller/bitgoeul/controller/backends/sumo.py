@@ -13,7 +13,7 @@ from ..errors import FieldFault
 from ..plan import SitePlan
 from ..signals import ALL_RED, Calls, Commands, Lamps, phase_bit, phase_mask
 from ..timing import to_ds
-from .base import Capabilities, CabinetReading
+from .base import CabinetReading, Capabilities
 
 CONNECT_TRIES = 20
 """Attempts, half a second apart, to reach a SUMO that may still be starting."""
@@ -33,14 +33,12 @@ class SumoRows:
     """
 
     def __init__(self, plan: SitePlan) -> None:
-        phases = {name: phase_mask(p.number for p in plan.phases if name in p.movements)
-                  for name in (movement.id for movement in plan.movements)}  # fmt: skip
         links: dict[int, tuple[int, str, str, bool]] = {}
         for movement in plan.movements:
             green = "g" if movement.turn == "right" else "G"
             red = "s" if movement.right_turn_on_red else "r"
             for link in movement.sumo_links:
-                links[link] = (phases[movement.id], green, red, False)
+                links[link] = (phase_mask(plan.phases_of(movement.id)), green, red, False)
         for crossing in plan.crossings:
             links[crossing.sumo_link] = (phase_bit(plan.phase_of(crossing.id)), "G", "r", True)
         self._links = tuple(links[index] for index in range(len(links)))
@@ -50,11 +48,14 @@ class SumoRows:
         """Return the state string of these lamps."""
         row = self._known.get(lamps)
         if row is None:
-            row = self._known[lamps] = "".join(self._letter(lamps, *link) for link in self._links)
+            row = self._known[lamps] = "".join(
+                self._letter(lamps, phases, green, red, is_crossing=is_crossing)
+                for phases, green, red, is_crossing in self._links
+            )
         return row
 
     @staticmethod
-    def _letter(lamps: Lamps, phases: int, green: str, red: str, is_crossing: bool) -> str:
+    def _letter(lamps: Lamps, phases: int, green: str, red: str, *, is_crossing: bool) -> str:
         shown_green = lamps.walk if is_crossing else lamps.green
         shown_yellow = lamps.ped_clear if is_crossing else lamps.yellow
         if shown_green & phases:
@@ -185,7 +186,7 @@ def connect(host: str, port: int) -> Any:
     FieldFault : nobody answers, or TraCI is not installed.
     """
     try:
-        import traci  # noqa: PLC0415 - the field controller is installed without SUMO
+        import traci
     except ModuleNotFoundError as error:
         raise FieldFault("sumo", "TraCI is not installed: pip install 'bitgoeul[sim]'") from error
     try:

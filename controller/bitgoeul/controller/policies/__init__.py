@@ -37,10 +37,9 @@ class PolicyOptions:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the table: how a policy is made, whether the guard is on, and what it is."""
+    """One line of the table: how a policy is made, and what it is."""
 
     make: Callable[[SitePlan, PolicyOptions], Policy]
-    is_guarded: bool
     summary: str
 
 
@@ -60,15 +59,18 @@ def _learned(plan: SitePlan, options: PolicyOptions) -> Policy:
 
 
 POLICIES: dict[str, Entry] = {
-    "fixed": Entry(lambda _plan, _options: Fixed(), False, "the plan's pattern; fixed:0.8 retimes it"),
-    "gwangju5": Entry(_occupancy(GWANGJU5), False, "fixed, +5 s once while the crossing is occupied"),
-    "chungju": Entry(_occupancy(CHUNGJU), False, "fixed, +10 s once while the crossing is occupied"),
-    "puffin": Entry(_occupancy(PUFFIN), False, "fixed, extended while occupied, to the maximum"),
-    "eta": Entry(lambda _plan, _options: Fixed(), True, "fixed with the guard (same as fixed+guard)"),
-    "actuated": Entry(lambda _plan, _options: Actuated(), False, "gap-out and max-out by the cabinet"),
-    "max_pressure": Entry(_max_pressure, False, "serves the pair with most vehicles and walkers"),
-    "learned": Entry(_learned, True, "the learned scorer, always with the guard"),
+    "fixed": Entry(lambda _plan, _options: Fixed(), "the plan's pattern; fixed:0.8 retimes it"),
+    "gwangju5": Entry(_occupancy(GWANGJU5), "fixed, +5 s once while the crossing is occupied"),
+    "chungju": Entry(_occupancy(CHUNGJU), "fixed, +10 s once while the crossing is occupied"),
+    "puffin": Entry(_occupancy(PUFFIN), "fixed, extended while occupied, to the maximum"),
+    "eta": Entry(lambda _plan, _options: Fixed(), "fixed with the guard (same as fixed+guard)"),
+    "actuated": Entry(lambda _plan, _options: Actuated(), "gap-out and max-out by the cabinet"),
+    "max_pressure": Entry(_max_pressure, "serves the pair with most vehicles and walkers"),
+    "learned": Entry(_learned, "the learned scorer, always with the guard"),
 }
+
+ALWAYS_GUARDED = frozenset({"eta", "learned"})
+"""Policies that never run without the guard."""
 
 _NAME = re.compile(r"(?P<base>[a-z0-9_]+)(:(?P<speed>\d+(\.\d+)?))?(?P<guard>\+guard)?")
 
@@ -109,8 +111,8 @@ def parse_controller(text: str) -> ControllerName:
         raise ValueError(f"{text!r}: a design speed goes with `fixed` only, such as fixed:0.8")
     if speed is not None and not 0.3 <= speed <= 1.5:  # noqa: PLR2004 - the plan's own range
         raise ValueError(f"{text!r}: a design speed lies between 0.3 and 1.5 m/s")
-    entry = POLICIES[found["base"]]
-    return ControllerName(text, found["base"], speed, entry.is_guarded or bool(found["guard"]))
+    is_guarded = bool(found["guard"]) or found["base"] in ALWAYS_GUARDED
+    return ControllerName(text, found["base"], speed, is_guarded)
 
 
 def make_controller(
@@ -123,9 +125,7 @@ def make_controller(
     policy = POLICIES[name.base].make(plan, options)
     if not name.is_guarded:
         return policy, None
-    guard = Guard(
-        plan, form=options.form, extension_max_s=options.extension_max_s, can_hold_red=can_hold_red
-    )
+    guard = Guard(plan, form=options.form, extension_max_s=options.extension_max_s, can_hold_red=can_hold_red)
     return policy, guard
 
 

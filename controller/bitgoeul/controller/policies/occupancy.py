@@ -8,8 +8,8 @@ from ..clocks import NOT_YET_DS, CrossingService
 from ..detection import Frame
 from ..plan import SitePlan
 from ..signals import Commands
-from ..timing import to_ds
 from ..situation import Proposal, Situation
+from ..timing import to_ds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,7 @@ class OnnxChooser:
     """
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime  # noqa: PLC0415 - 100 ms to import, only for this policy
+        import onnxruntime
 
         if not path.is_file():
             raise PolicyFileError(f"{path}: no such policy file; make one with `bitgoeul policy export`")
@@ -73,12 +73,12 @@ class OnnxChooser:
             self._session = onnxruntime.InferenceSession(
                 path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises its own unrelated types
+        except Exception as error:
             raise PolicyFileError(f"{path}: not a usable ONNX file ({str(error).splitlines()[0]})") from error
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         found, expected = self.metadata.get("features"), feature_list()
         if found != expected:
-            raise PolicyFileError(f"{path}: made for other features than this version computes; export it again")
+            raise PolicyFileError(f"{path}: made for other features than this version's; export it again")
 
     def choose(self, observation: Observation) -> int:
         """Return the scorer's choice."""
@@ -97,4 +97,3 @@ def feature_list() -> str:
     """Return names and scales of all features as one line: what a policy file must have been made for."""
     parts = [f"{f.name}/{f.scale:g}" for f in CONTEXT] + [f"{f.name}/{f.scale:g}" for f in CHOICE]
     return " ".join(parts)
-
