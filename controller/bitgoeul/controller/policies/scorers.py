@@ -10,14 +10,21 @@ from ..errors import BitgoeulError
 from ..observe import CHOICE, CONTEXT, Observation
 
 MAX_PRESSURE_WEIGHTS: dict[str, float] = {
-    "vehicles_served": 1.0,
-    "arrivals_10": 0.3,
-    "waiting_served": 1.0,
-    "oldest_served": 0.5,
-    "is_stay": 0.4,
-    "lost": -0.6,
+    "vehicles_served": 2.35,
+    "longest_lane": 0.73,
+    "lanes_served": 1.91,
+    "arrivals_10": -0.62,
+    "waiting_served": 0.82,
+    "oldest_served": -0.51,
+    "is_stay": -0.09,
+    "lost": 1.13,
+    "is_within": -1.54,
+    "since_served": 0.81,
+    "commits": -2.24,
+    "vehicles_delayed": -1.76,
+    "longest_delayed": -0.13,
 }
-"""Weight per choice feature (scaled), hand-set: vehicles and walkers served, less the time lost [A]."""
+"""Weight per choice feature (scaled), by CMA-ES on training seeds (`python -m bitgoeul.training.tune`)."""
 
 
 class LinearChooser:
