@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -215,8 +216,6 @@ def test_a_mistake_is_one_clear_error_and_exit_status_2(arguments, words, tmp_pa
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    import re
-
     error = capsys.readouterr().err
     assert re.search(words, error), error
     assert "Traceback" not in error
@@ -235,12 +234,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX process groups")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_leaves_complete_parts_and_no_process(tmp_path, number, status):
-    script, out = tmp_path / "script.py", tmp_path / "out"
-    script.write_text(SCRIPT, encoding="utf-8")
-    process = subprocess.Popen(
+def start(script, out):
+    """Start the command with slow runs in a process group of its own."""
+    return subprocess.Popen(
         [sys.executable, str(script), str(Path(__file__).parent), *BASE, "--out", str(out)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         stderr=subprocess.PIPE,
@@ -248,30 +244,79 @@ def test_ctrl_c_leaves_complete_parts_and_no_process(tmp_path, number, status):
         start_new_session=True,
         text=True,
     )
+
+
+def await_slow_runs(process, out):
+    """Wait until the first seed's runs are stored and the second's have begun; return the stored parts."""
+    deadline = time.monotonic() + 40
+    while True:
+        complete = [path for path in out.glob("parts/*") if path.name[0] != "."]
+        if len(complete) == 2 and list(out.glob("parts/.*")):
+            return complete
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_group_gone(process):
+    """Return True once nobody of the group is left; Python's own resource tracker ends a moment later."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def end_group(process):
+    """Leave no process of the group, whatever the test found."""
     try:
-        deadline = time.monotonic() + 40
-        while len(complete := [p for p in out.glob("parts/*") if p.name[0] != "."]) < 2 or not list(
-            out.glob("parts/.*")
-        ):
-            assert time.monotonic() < deadline, process.stderr.read() if process.poll() else "no part in time"
-            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX process groups")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_leaves_complete_parts_and_no_process(tmp_path, number, status):
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(SCRIPT, encoding="utf-8")
+    process = start(script, out)
+    try:
+        complete = await_slow_runs(process, out)
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does: the whole group
         else:
             process.send_signal(number)
+        began = time.monotonic()
         _, error = process.communicate(timeout=20)
         assert process.returncode == status, error
+        assert time.monotonic() - began < 10
         assert "Traceback" not in error
         if number == signal.SIGINT:
             assert "stopped: 2 of 4 runs are kept" in error
         assert sorted(out.glob("parts/*")) == sorted(complete)
         assert [path.name for path in out.iterdir()] == ["parts"]
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)  # nobody of the group is left
+        assert is_group_gone(process)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        end_group(process)
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX process groups")
+def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path):
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(SCRIPT, encoding="utf-8")
+    process = start(script, out)
+    try:
+        await_slow_runs(process, out)
+        process.kill()
+        process.communicate(timeout=20)
+        assert is_group_gone(process)
+    finally:
+        end_group(process)
 
 
 def test_no_learning_library_is_needed(tmp_path):

@@ -66,6 +66,10 @@ def test_no_event_gets_the_rule_of_three():
     assert format_interval(interval) == "0 (under 30.0)"
 
 
+def test_the_bound_never_exceeds_everybody():
+    assert rate_interval(np.zeros(1), np.ones(1)).high == 10_000.0
+
+
 def test_rate_of_nobody_is_unknown():
     assert rate_interval(np.zeros(2), np.zeros(2)).mean is None
 

@@ -59,7 +59,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     import torch
 
     content = io.BytesIO()
-    torch.save({"format": FORMAT, **{f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}}, content)
+    kept = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    torch.save({"format": FORMAT, **kept}, content)
     write_bytes(path, content.getvalue())
 
 
@@ -77,14 +78,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found = content.pop("format")
-        if found != FORMAT:
-            raise ScenarioError(f"{path}: checkpoint format {found}; this version reads {FORMAT}")
-        return Checkpoint(**content)
-    except ScenarioError:
-        raise
+        checkpoint = Checkpoint(**content) if found == FORMAT else None
     except Exception as fault:  # torch raises many kinds for a file that is not its own
-        cause = (str(fault).splitlines() or [type(fault).__name__])[0]
-        raise ScenarioError(f"{path}: not a checkpoint of `bitgoeul train` ({cause})") from fault
+        raise ScenarioError(f"{path}: not a checkpoint of `bitgoeul train`") from fault
+    if checkpoint is None:
+        raise ScenarioError(f"{path}: checkpoint format {found}; this version reads {FORMAT}")
+    return checkpoint
 
 
 def write_bytes(path: Path, content: bytes) -> None:

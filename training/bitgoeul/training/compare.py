@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +41,8 @@ NEVER_EXTENDING: Final = frozenset({"fixed", "actuated", "max_pressure"})
 """Policies that never extend unless the guard is before them; any other is run for every maximum."""
 GOODBYE_S: Final = 5.0
 """How long a worker process may take to end before it is killed. [s]"""
+POLL_S: Final = 1.0
+"""Longest wait without looking for signals. [s]"""
 EXIT_TERMINATED: Final = 143
 """Exit status after SIGTERM: 128 + 15, as shells report it."""
 
@@ -82,16 +84,17 @@ class Comparison:
         Parameters
         ----------
         never_extends : says of a controller that form and maximum make no difference to it; it is run for
-            the first form and the main maximum only.
+            form P (else the only one) and the main maximum only.
         """
         from bitgoeul.envs.world import RunSpec
 
+        main_form = "P" if "P" in self.forms else self.forms[0]
         variants = list(product(self.forms, self.extension_maxima_s))
         specs = []
-        for site, detector, variant, controller, seed in product(
-            self.sites, self.detectors, variants, self.controllers, self.seeds
+        for site, detector, controller, variant, seed in product(
+            self.sites, self.detectors, self.controllers, variants, self.seeds
         ):
-            if never_extends(controller) and variant != (self.forms[0], self.main_maximum_s):
+            if never_extends(controller) and variant != (main_form, self.main_maximum_s):
                 continue
             form, extension_max_s = variant
             specs.append(
@@ -217,13 +220,19 @@ def run_parallel(
             on_done(spec)
         else:
             pending.append(Job(spec=spec, store=store, run=run, with_strip=with_strip))
-    if not pending:
-        return
+    if pending:
+        _run_pool(pending, store, workers, on_done)
+
+
+def _run_pool(
+    pending: Sequence[Job], store: RunStore, workers: int, on_done: Callable[[RunSpec], None]
+) -> None:
+    """Do the jobs in worker processes, and end those whatever happens."""
     context = multiprocessing.get_context("spawn")
     older = set(multiprocessing.active_children())
     with _ending_on_sigterm():
         pool = ProcessPoolExecutor(
-            max_workers=min(workers, len(pending)), mp_context=context, initializer=_hush
+            max_workers=min(workers, len(pending)), mp_context=context, initializer=_begin_worker
         )
         started: list[BaseProcess] = []
         try:
@@ -296,11 +305,13 @@ def _work(job: Job) -> Outcome:
     return Outcome()
 
 
-def _hush() -> None:
-    """Keep SUMO's own output off the terminal: its warnings are in its log, and counted.
+def _begin_worker() -> None:
+    """Tie this worker to its parent and keep SUMO's own output off the terminal.
 
-    Errors travel back as values. BITGOEUL_TRACEBACK=1 lets everything through to standard error.
+    SUMO's warnings are in its log, and counted; errors travel back as values. BITGOEUL_TRACEBACK=1 lets
+    everything through to standard error.
     """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     sink = os.open(os.devnull, os.O_WRONLY)
     shows_all = os.environ.get("BITGOEUL_TRACEBACK", "") not in {"", "0"}
     os.dup2(2 if shows_all else sink, 1)
@@ -308,15 +319,27 @@ def _hush() -> None:
     os.close(sink)
 
 
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _collect(futures: Mapping[Future[Outcome], Job], on_done: Callable[[RunSpec], None]) -> None:
     """Wait for all jobs; stop at the first that failed."""
-    for future in as_completed(futures):
-        outcome, spec = future.result(), futures[future].spec
-        if outcome.mistake is not None:
-            raise ScenarioError(f"{describe(spec)}: {outcome.mistake}")
-        if outcome.defect is not None:
-            raise RuntimeError(f"{describe(spec)}: the run failed\n{outcome.defect}")
-        on_done(spec)
+    waiting = set(futures)
+    while waiting:
+        # Polars installs its own SIGINT handler, with which a wait without timeout sleeps through Ctrl-C.
+        ended, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+        for future in ended:
+            outcome, spec = future.result(), futures[future].spec
+            if outcome.mistake is not None:
+                raise ScenarioError(f"{describe(spec)}: {outcome.mistake}")
+            if outcome.defect is not None:
+                raise RuntimeError(f"{describe(spec)}: the run failed\n{outcome.defect}")
+            on_done(spec)
 
 
 def _worker_death(started: Sequence[BaseProcess], store: RunStore, pending: Sequence[Job]) -> ScenarioError:

@@ -73,7 +73,7 @@ class NameList(click.ParamType[Any]):
 
     def convert(
         self,
-        value: Any,  # noqa: ANN401 - click's signature
+        value: Any,
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ class MaximumList(NameList):
 
     def convert(  # type: ignore[override]
         self,
-        value: Any,  # noqa: ANN401 - click's signature
+        value: Any,
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> tuple[float | None, ...]:

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -40,7 +40,7 @@ class RecipeEnv(gymnasium.Env[ObsType, int]):
     seconds per second over persons arriving per second: Little's law).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium declares it so
 
     def __init__(self, recipe: Recipe, *, worker: int, started_at: int = 0) -> None:
         self._recipe = recipe

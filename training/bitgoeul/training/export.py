@@ -107,9 +107,7 @@ def build_model(weights: dict[str, Any]) -> onnx.ModelProto:
         [value("choice", TensorProto.INT64, [1]), value("scores", TensorProto.FLOAT, [1, N_MAX])],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="bitgoeul"
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="bitgoeul")
     model.ir_version = IR_VERSION
     return model
 

@@ -71,7 +71,7 @@ class Look:
     dash: tuple[float, ...]
 
     @property
-    def line(self) -> Any:  # noqa: ANN401 - matplotlib's own line style
+    def line(self) -> Any:
         """Line style for matplotlib."""
         return (0, self.dash) if self.dash else "-"
 
@@ -122,7 +122,7 @@ def looks(controllers: Sequence[str]) -> dict[str, Look]:
 @styled
 def residual_by_class(name: str, summaries: Sequence[Summary], look: Mapping[str, Look]) -> Drawing:
     """Draw residual walkers per 10,000 crossings by mobility class and controller."""
-    figure, axes = new_figure((9.2, 5.4))
+    figure, axes = new_figure((9.2, 1.7 + len(MOBILITY_CLASSES) * (0.12 + 0.09 * len(summaries))))
     spread = 0.72
     step = spread / max(len(summaries), 1)
     for rank, summary in enumerate(summaries):

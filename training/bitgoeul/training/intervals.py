@@ -250,7 +250,7 @@ def rate_interval(events: FloatArray, crossings: FloatArray, *, per: float = PER
     if total <= 0:
         return UNKNOWN
     if float(events.sum()) == 0.0:
-        return Interval(mean=0.0, low=0.0, high=per * RULE_OF_THREE / total, is_rule_of_three=True)
+        return Interval(mean=0.0, low=0.0, high=per * min(1.0, RULE_OF_THREE / total), is_rule_of_three=True)
 
     def pooled(events: FloatArray, crossings: FloatArray, axis: int = -1) -> FloatArray:
         return np.asarray(per * events.sum(axis) / crossings.sum(axis))

@@ -86,7 +86,8 @@ class Network(_Strict):
     Parameters
     ----------
     hidden : width of each hidden layer.
-    temperature : max-pressure's weights are divided by it to start from; lower explores less, > 0.
+    temperature : the start's logits are max-pressure's score, scaled so that its largest weight is 1, over
+        this; lower explores less, > 0.
     """
 
     hidden: Annotated[int, Field(ge=4, le=256)]

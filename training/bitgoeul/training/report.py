@@ -152,7 +152,8 @@ def _site(source: ReportInput, site: str) -> dict[str, Any]:
         "name_ko": name_ko,
         "note": note,
         "verdicts": verdicts(summaries, shown),
-        "tables": _tables(summaries),
+        "table": _table(_caption(shown[-1]), shown),
+        "others": _tables([summary for summary in summaries if summary not in shown]),
         "drawings": _drawings(source, site, summaries, shown),
         "leftovers": _leftovers(source.events, shown),
         "baseline": shown[0].controller,
@@ -208,14 +209,15 @@ def _plan_maximum_s(site: str) -> float:
     from bitgoeul.sim_scenarios.catalog import load_site
 
     plan = load_site(site).plan
-    return max(float(plan.extension_max_s(crossing.id)) for crossing in plan.crossings)
+    return max(plan.extension_max_s(crossing.id) for crossing in plan.crossings)
 
 
 def _best_strip(source: ReportInput, site: str, controllers: Sequence[str]) -> str | None:
     """Return the controller whose strip shows the longest extension; None if no strip was recorded."""
 
     def extended_s(name: str) -> float:
-        return sum(to_s - from_s for from_s, to_s, _ in source.strips[site, name]["extensions"])
+        spans = source.strips[site, name]["extensions"]
+        return float(sum(to_s - from_s for from_s, to_s, _ in spans))
 
     return max((name for name in controllers if (site, name) in source.strips), key=extended_s, default=None)
 
@@ -233,7 +235,7 @@ def _leftovers(events: pl.DataFrame, shown: Sequence[Summary]) -> list[list[str]
     return listed
 
 
-def _word(value: Any) -> str:  # noqa: ANN401 - a cell of a table
+def _word(value: Any) -> str:
     if value is None:
         return NO_VALUE
     if isinstance(value, bool):
@@ -246,17 +248,13 @@ def _tables(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
     groups: dict[str, list[Summary]] = {}
     for summary in summaries:
         groups.setdefault(_caption(summary), []).append(summary)
+    return [_table(caption, group) for caption, group in groups.items()]
+
+
+def _table(caption: str, group: Sequence[Summary]) -> dict[str, Any]:
     heads = [MEASURE[name] for name in TABLE_MEASURES]
-    return [
-        {
-            "caption": caption,
-            "heads": heads,
-            "rows": [
-                {"name": s.controller, "cells": [_cell(s.measures[m.name], m) for m in heads]} for s in group
-            ],
-        }
-        for caption, group in groups.items()
-    ]
+    rows = [{"name": s.controller, "cells": [_cell(s.measures[m.name], m) for m in heads]} for s in group]
+    return {"caption": caption, "heads": heads, "rows": rows}
 
 
 def _caption(summary: Summary) -> str:
@@ -270,7 +268,7 @@ def _details(shown: Sequence[Summary]) -> list[dict[str, Any]]:
     """Return all measures, and the differences to the baseline, with measures as rows."""
     values = {
         "caption": "Mean over seeds (rates pooled) and 95 % interval",
-        "heads": [{"label": summary.controller} for summary in shown],
+        "heads": [{"label": summary.controller, "unit": ""} for summary in shown],
         "rows": [
             {"name": _name(m), "cells": [_cell(s.measures[m.name], m) for s in shown]} for m in MEASURES
         ],
@@ -278,7 +276,7 @@ def _details(shown: Sequence[Summary]) -> list[dict[str, Any]]:
     others = [summary for summary in shown if summary.differences]
     differences = {
         "caption": f"Difference to {shown[0].controller} over paired seeds and 95 % interval",
-        "heads": [{"label": summary.controller} for summary in others],
+        "heads": [{"label": summary.controller, "unit": ""} for summary in others],
         "rows": [
             {"name": _name(m), "cells": [_cell(s.differences[m.name], m) for s in others]} for m in MEASURES
         ],

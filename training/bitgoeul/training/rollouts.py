@@ -29,7 +29,7 @@ class TimedRolloutBuffer(MaskableDictRolloutBuffer):
     (1999), semi-Markov options, doi:10.1016/S0004-3702(99)00052-1.
     """
 
-    def __init__(self, *args: Any, horizon_s: float, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
+    def __init__(self, *args: Any, horizon_s: float, **kwargs: Any) -> None:
         self.horizon_s = horizon_s
         super().__init__(*args, **kwargs)
 
@@ -38,13 +38,11 @@ class TimedRolloutBuffer(MaskableDictRolloutBuffer):
         self.elapsed_s = np.zeros((self.buffer_size, self.n_envs), dtype=np.float64)
         super().reset()
 
-    def discount(self, elapsed_s: float | npt.NDArray[np.float64]) -> Any:  # noqa: ANN401 - as the argument
+    def discount(self, elapsed_s: float | npt.NDArray[np.float64]) -> Any:
         """Return what a cost after `elapsed_s` counts now."""
         return np.exp(-np.asarray(elapsed_s) / self.horizon_s)
 
-    def compute_returns_and_advantage(
-        self, last_values: torch.Tensor, dones: npt.NDArray[np.bool_]
-    ) -> None:
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: npt.NDArray[np.bool_]) -> None:
         """Compute advantages and returns of a full buffer.
 
         Parameters

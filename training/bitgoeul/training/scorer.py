@@ -12,7 +12,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
-from bitgoeul.controller.observe import CHOICE
+from bitgoeul.controller.choices import N_MAX
+from bitgoeul.controller.observe import CHOICE, CONTEXT
+
+FLAT = [len(CONTEXT), N_MAX * len(CHOICE), N_MAX]
+"""Lengths of context, choices and mask in a flat observation."""
 
 
 class ChoiceScorer(nn.Module):
@@ -32,20 +36,18 @@ class ChoiceScorer(nn.Module):
     def __init__(self, context_n: int, choice_n: int, hidden: int) -> None:
         super().__init__()
         self.linear = nn.Linear(choice_n, 1, bias=False)
+        last = nn.Linear(hidden, 1, bias=False)  # a bias would move all scores alike
+        nn.init.zeros_(last.weight)
         self.correction = nn.Sequential(
-            nn.Linear(context_n + choice_n, hidden),
-            nn.Tanh(),
-            nn.Linear(hidden, hidden),
-            nn.Tanh(),
-            nn.Linear(hidden, 1, bias=False),  # a bias would move all scores alike
+            nn.Linear(context_n + choice_n, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), last
         )
 
     def start_from(self, weights: Mapping[str, float], temperature: float) -> None:
-        """Set the linear part to weights by feature name, over a temperature, and the correction to zero."""
-        values = [weights.get(feature.name, 0.0) / temperature for feature in CHOICE]
+        """Set the linear part to weights by feature name, the largest of them 1 over the temperature."""
+        scale = max(abs(weight) for weight in weights.values()) * temperature
+        values = [weights.get(feature.name, 0.0) / scale for feature in CHOICE]
         with torch.no_grad():
             self.linear.weight.copy_(torch.tensor([values]))
-            self.correction[-1].weight.zero_()
 
     def forward(self, context: torch.Tensor, choices: torch.Tensor) -> torch.Tensor:
         """Return one score per choice, legal or not.
@@ -81,10 +83,7 @@ class FlatTable(BaseFeaturesExtractor):
     """Lays context, choices and mask side by side in one row, as the policy's interface wants it."""
 
     def __init__(self, observation_space: spaces.Dict) -> None:
-        context, choices = observation_space["context"].shape, observation_space["choices"].shape
-        assert context is not None
-        assert choices is not None
-        super().__init__(observation_space, context[0] + choices[0] * choices[1] + choices[0])
+        super().__init__(observation_space, sum(FLAT))
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the flat observation. `(batch, features_dim)`"""
@@ -95,22 +94,16 @@ class FlatTable(BaseFeaturesExtractor):
 class ScorerNetwork(nn.Module):
     """The scorer and the value's encoder behind the interface of SB3's `mlp_extractor`."""
 
-    def __init__(self, observation_space: spaces.Dict, hidden: int) -> None:
+    def __init__(self, hidden: int) -> None:
         super().__init__()
-        context, choices = observation_space["context"].shape, observation_space["choices"].shape
-        assert context is not None
-        assert choices is not None
-        (self.context_n,), (self.n_max, self.choice_n) = context, choices
-        self.scorer = ChoiceScorer(self.context_n, self.choice_n, hidden)
-        self.encoder = TableValue(self.context_n, self.choice_n, hidden)
-        self.latent_dim_pi, self.latent_dim_vf = self.n_max, hidden
+        self.scorer = ChoiceScorer(len(CONTEXT), len(CHOICE), hidden)
+        self.encoder = TableValue(len(CONTEXT), len(CHOICE), hidden)
+        self.latent_dim_pi, self.latent_dim_vf = N_MAX, hidden
 
     def split(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return context, choices and mask of a flat observation."""
-        context, choices, mask = torch.split(
-            flat, [self.context_n, self.n_max * self.choice_n, self.n_max], dim=1
-        )
-        return context, choices.reshape(-1, self.n_max, self.choice_n), mask
+        context, choices, mask = torch.split(flat, FLAT, dim=1)
+        return context, choices.reshape(-1, N_MAX, len(CHOICE)), mask
 
     def forward(self, flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return scores and the value's encoding."""
@@ -147,7 +140,7 @@ class ScorerPolicy(MaskableActorCriticPolicy):
         hidden: int,
         temperature: float,
         start_weights: Mapping[str, float],
-        **kwargs: Any,  # noqa: ANN401 - passed on
+        **kwargs: Any,
     ) -> None:
         self.hidden, self.temperature, self.start_weights = hidden, temperature, dict(start_weights)
         kwargs["features_extractor_class"] = FlatTable
@@ -160,13 +153,12 @@ class ScorerPolicy(MaskableActorCriticPolicy):
         return network.scorer
 
     def _build_mlp_extractor(self) -> None:
-        assert isinstance(self.observation_space, spaces.Dict)
-        self.mlp_extractor = ScorerNetwork(self.observation_space, self.hidden)  # type: ignore[assignment]
+        self.mlp_extractor = ScorerNetwork(self.hidden)  # type: ignore[assignment] # has its interface
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create the networks and the optimiser."""
         self._build_mlp_extractor()
-        self.action_net = nn.Identity()  # type: ignore[assignment] # scores are logits already
+        self.action_net = nn.Identity()  # scores are logits already
         self.value_net = nn.Linear(self.hidden, 1)
         self.scorer.start_from(self.start_weights, self.temperature)
         nn.init.zeros_(self.value_net.weight)

@@ -231,7 +231,7 @@ def code_version(extra_files: Iterable[Path] = ()) -> str:
     return digest.hexdigest()
 
 
-def _digest_sources(folder: Traversable, digest: Any, place: str) -> None:  # noqa: ANN401 - hashlib's own
+def _digest_sources(folder: Traversable, digest: Any, place: str) -> None:
     """Add the name and content of every source file under `folder`."""
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.is_dir():
@@ -311,5 +311,5 @@ def _frame(
     )
 
 
-def _cast(value: Any, kind: type[Any] | None) -> Any:  # noqa: ANN401 - a cell of a table
+def _cast(value: Any, kind: type[Any] | None) -> Any:
     return value if value is None or kind is None else kind(value)

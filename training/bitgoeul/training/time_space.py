@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from bitgoeul.training.figures import CLASS_NAMES, INK, Drawing, new_figure, styled, svg_text
@@ -26,6 +26,10 @@ ENTRIES: Final[Mapping[str, tuple[Any, str]]] = {
     "clearance": ((0, (5, 2)), "entered on clearance"),
     "red": ((0, (1, 1.5)), "entered on red"),
 }
+LABEL_S: Final = 14.0
+"""Room that a class's name takes along the time axis. [s]"""
+LEVELS: Final = 4
+"""Names stacked over each other at most."""
 _WALKER: Final = "#0072B2"
 _SLOW: Final = "#CC79A7"
 """Path of a walker of any class but adult."""
@@ -42,7 +46,8 @@ def time_space(name: str, controller: str, strip: Mapping[str, Any]) -> Drawing:
     for from_s, to_s, reason in strip["extensions"]:
         _extension(space, lamps, (from_s - begin_s, to_s - begin_s), str(reason))
     _walkers(space, strip)
-    space.set_ylim(-0.14 * length_m, 1.28 * length_m)
+    space.set_ylim(-0.3 * length_m, 1.42 * length_m)
+    space.set_yticks(range(0, round(length_m) + 1, 5))
     space.set_ylabel("Place on the crossing\n(m from kerb A)")
     _lamps(lamps, strip)
     lamps.set_xlim(0, end_s - begin_s)
@@ -76,6 +81,7 @@ def _extension(space: Axes, lamps: Axes, span_s: tuple[float, float], reason: st
 
 def _walkers(axes: Axes, strip: Mapping[str, Any]) -> None:
     """Draw each walker's path, dashed by the lamp on which they entered."""
+    ends: list[tuple[float, float, bool, str]] = []
     for walker in strip["walkers"]:
         points = [(at_s - strip["begin_s"], place_m) for at_s, place_m in walker["points"]]
         if not points:
@@ -89,19 +95,25 @@ def _walkers(axes: Axes, strip: Mapping[str, Any]) -> None:
             linewidth=1.3 if is_adult else 2.0,
         )
         if not is_adult:
-            _name_end(axes, points, CLASS_NAMES.get(walker["mobility_class"], walker["mobility_class"]))
+            ends.append((*points[-1], points[-1][1] >= points[0][1], walker["mobility_class"]))
+    _name_ends(axes, ends)
 
 
-def _name_end(axes: Axes, points: list[tuple[float, float]], words: str) -> None:
-    goes_up = points[-1][1] >= points[0][1]
-    axes.annotate(
-        words,
-        points[-1],
-        xytext=(3, 3 if goes_up else -3),
-        textcoords="offset points",
-        va="bottom" if goes_up else "top",
-        fontsize=8.5,
-    )
+def _name_ends(axes: Axes, ends: Sequence[tuple[float, float, bool, str]]) -> None:
+    """Write the class where a path ends: time [s], place [m], goes up, class. Close ones are stacked."""
+    for side in (True, False):
+        taken_until_s, level = float("-inf"), 0
+        for at_s, place_m, _, name in sorted(end for end in ends if end[2] is side):
+            level = (level + 1) % LEVELS if at_s < taken_until_s else 0
+            taken_until_s = at_s + LABEL_S
+            axes.annotate(
+                CLASS_NAMES.get(name, name),
+                (at_s, place_m),
+                xytext=(3, (3 + 11 * level) * (1 if side else -1)),
+                textcoords="offset points",
+                va="bottom" if side else "top",
+                fontsize=8.5,
+            )
 
 
 def _lamps(axes: Axes, strip: Mapping[str, Any]) -> None:

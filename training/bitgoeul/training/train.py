@@ -246,6 +246,7 @@ class Recorder(BaseCallback):
             self._updates += 1
             self._log.append(self._update_record())
             self._episodes = []
+        if self._is_learning or not self._updates:
             self.keep()
         self._is_learning = True
         is_due = is_last or self._updates % self._training.recipe.validation.every_updates == 0

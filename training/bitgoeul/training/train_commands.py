@@ -42,7 +42,9 @@ Interrupted? --resume goes on from the last complete update.
     show_default=True,
     help="Folder of checkpoints, log and policy.",
 )
-@click.option("--timesteps", type=click.IntRange(min=1), help="Decisions to learn from, instead of the recipe's.")
+@click.option(
+    "--timesteps", type=click.IntRange(min=1), help="Decisions to learn from.  [default: the recipe's]"
+)
 @click.option("--resume", is_flag=True, help="Go on from the folder's last checkpoint.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def train(recipe_name: str | None, out: Path, timesteps: int | None, resume: bool, as_json: bool) -> None:

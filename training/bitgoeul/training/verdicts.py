@@ -49,8 +49,10 @@ def verdicts(summaries: Sequence[Summary], shown: Sequence[Summary]) -> list[Ver
     shown : one summary per controller under the headline condition; the first is the baseline.
     """
     said = [Verdict(about=summary.controller, text=_on_controller(summary)) for summary in shown]
-    if kept := _kept(summaries):
+    if kept := _kept(summaries, shown):
         said.append(Verdict(about="Detection", text=" ".join(kept)))
+    if other_form := _other_form(summaries, shown):
+        said.append(Verdict(about="The other form of extension", text=" ".join(other_form)))
     if health := _health(shown):
         said.append(Verdict(about="Health of the runs", text=health))
     return said
@@ -109,41 +111,56 @@ def _price(summary: Summary) -> str:
 
 def _signed(interval: Interval, digits: int) -> str:
     """Return `+6.2 (+5.0 to +7.1)`; one that may be zero says so."""
-    mean = f"{round(interval.mean or 0.0, digits) + 0.0:+,.{digits}f}"  # + 0.0: no "-0.0"
+    mean, low, high = (
+        f"{round(value or 0.0, digits) + 0.0:+,.{digits}f}"  # + 0.0: never "-0.0"
+        for value in (interval.mean, interval.low, interval.high)
+    )
     if interval.low is None or interval.high is None:
         return mean
     unclear = "" if interval.excludes_zero() else "; not clear"
-    return f"{mean} ({interval.low:+,.{digits}f} to {interval.high:+,.{digits}f}{unclear})"
+    return f"{mean} ({low} to {high}{unclear})"
 
 
-def _kept(summaries: Sequence[Summary]) -> list[str]:
+def _kept(summaries: Sequence[Summary], shown: Sequence[Summary]) -> list[str]:
     """Say how much of perfect detection's reduction each other detector keeps."""
-    by_run = {(s.controller, *_rest(s), s.condition["detector"]): s for s in summaries}
     sentences = []
-    for summary in summaries:
+    for summary in _beside(summaries, shown, free="detector"):
+        perfect = [
+            other
+            for other in _beside(summaries, shown, free="detector")
+            if other.condition["detector"] == PERFECT and other.controller == summary.controller
+        ]
         detector = summary.condition["detector"]
-        perfect = by_run.get((summary.controller, *_rest(summary), PERFECT))
-        if detector == PERFECT or perfect is None or summary.baseline is None:
+        if detector == PERFECT or not perfect or summary.baseline is None:
             continue
-        kept, best = summary.differences[RATE].mean, perfect.differences[RATE].mean
+        kept, best = summary.differences[RATE].mean, perfect[0].differences[RATE].mean
         if kept is not None and best is not None and best < 0:
             sentences.append(
-                f"{summary.controller} with {detector}{_variant(summary)} keeps {100 * kept / best:.0f} % of "
-                f"the reduction that perfect detection gives ({kept:+,.0f} against {best:+,.0f} per 10,000)."
+                f"{summary.controller} with {detector} keeps {100 * kept / best:.0f} % of the reduction that "
+                f"perfect detection gives ({kept:+,.0f} against {best:+,.0f} per 10,000)."
             )
     return sentences
 
 
-def _rest(summary: Summary) -> tuple[object, object]:
-    return summary.condition["form"], summary.condition["extension_max_s"]
+def _other_form(summaries: Sequence[Summary], shown: Sequence[Summary]) -> list[str]:
+    """Say what each controller does in the other form of extension."""
+    return [
+        f"{summary.controller}, form {summary.condition['form']}: "
+        f"{format_interval(summary.measures[RATE], 0)} residual walkers per 10,000 crossings, vehicle delay "
+        f"{format_interval(summary.measures['vehicle_delay_s'])} s."
+        for summary in _beside(summaries, shown, free="form")
+        if summary not in shown
+    ]
 
 
-def _variant(summary: Summary) -> str:
-    """Return form and maximum in words; nothing for the default."""
-    form, maximum = _rest(summary)
-    words = [] if form == "P" else [f"form {form}"]
-    words += [] if maximum is None else [f"maximum {maximum:g} s"]
-    return f" ({', '.join(words)})" if words else ""
+def _beside(summaries: Sequence[Summary], shown: Sequence[Summary], *, free: str) -> list[Summary]:
+    """Return the summaries that differ from one shown at most in the condition's column `free`."""
+
+    def rest(summary: Summary) -> dict[str, object]:
+        return {name: value for name, value in summary.condition.items() if name != free}
+
+    kept = [rest(summary) for summary in shown]
+    return [summary for summary in summaries if rest(summary) in kept]
 
 
 def _health(shown: Sequence[Summary]) -> str:
