@@ -48,6 +48,11 @@ class Audit:
     _last_ds: int = 0
     _was_binding: bool = False
 
+    @property
+    def is_quiet(self) -> bool:
+        """True while no extension runs: a tick with the same verdict and nothing held needs no note."""
+        return not (self._was_binding or self._running)
+
     def note(self, now_ds: int, verdict: Verdict, held: int, red_held: int, policy_hold: int) -> None:
         """Take in one tick: the verdict, and which phases only a hold kept from ending before it.
 

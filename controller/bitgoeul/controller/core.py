@@ -157,6 +157,9 @@ class SignalCore:
         `advance(n)` leaves the same state as n times `advance(1)`: it jumps from event to event.
         """
         until_ds = self.now_ds + ds
+        if commands is self._commands and calls is self._calls and until_ds < self._next_event_ds:
+            self._pass_time(until_ds)
+            return self.lamps
         is_news = (commands is not self._commands and commands != self._commands) or self._matters(calls)
         self._calls, self._commands = calls, commands
         if is_news or self._next_event_ds < self.now_ds:

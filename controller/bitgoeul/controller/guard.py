@@ -8,21 +8,21 @@ into yellow and red clearance (form P), or nobody left (form R). A blind sensor 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 from .clocks import NOT_YET_DS, CrossingService, SignalClocks
 from .detection import Frame, Snapshot
 from .need import NeedEstimator
 from .plan import SitePlan
-from .signals import Commands
+from .signals import Commands, Lamps
 from .situation import Proposal
 from .timing import to_ds
 
 FRESH_DS = 20
 """A picture older than this is no evidence (promise 3). [0.1 s]"""
-MARGIN_S = 1.0
-"""Kept free of yellow and red clearance when they count towards the need (promise 3). [s]"""
+MARGIN_DS = 10
+"""Everyone must be clear so long before conflicting greens may start (promise 3). [0.1 s]"""
 LOOK_BEFORE_DS = 10
 """The guard weighs the evidence from this long before clearance ends. [0.1 s]"""
 LAST_RED_DS = 30
@@ -31,6 +31,8 @@ STUCK_SERVICES = 3
 """Services running at the maximum without movement after which a sensor is faulty (promise 4)."""
 HEALTHY_SERVICES = 10
 """Normal services after which a faulty sensor is trusted again (promise 4)."""
+FOREVER_DS = 1 << 62
+"""Later than any run. [0.1 s]"""
 HOUR_DS = 36_000
 """An hour. [0.1 s]"""
 
@@ -89,7 +91,8 @@ class CrossingGuard:
     normal_services: int = 0
     stuck_services: int = 0
     has_reached_max: bool = False
-    was_person_there: bool = False
+    is_at_max: bool = False
+    was_unmoved: bool = False
     outcomes: deque[tuple[int, bool]] = field(default_factory=deque)
 
 
@@ -101,7 +104,7 @@ class Guard:
     plan : the site.
     form : "P" (hold the parent phase) or "R" (hold its red clearance); None: each crossing's own.
     extension_max_s : replaces every crossing's maximum; None keeps the plan's. [s]
-    can_hold_red : the cabinet knows `red_hold` (our own core).
+    can_hold_red : the cabinet knows `red_hold` (our own core); without it every form is "P".
     """
 
     def __init__(
@@ -120,6 +123,10 @@ class Guard:
         self._plan = plan
         self._form = form
         self._extension_max_s = extension_max_s
+        self._quiet_until_ds = 0
+        self._quiet_verdict = Verdict(Commands(), 0)
+        self._quiet_proposal: object = None
+        self._quiet_lamps: Lamps | None = None
         self._trusted: Commands | None = None
         self._proposed: Commands | None = None
         self._held_commands: dict[tuple[int, int], Commands] = {}
@@ -134,7 +141,7 @@ class Guard:
             if maximum_s is None:
                 maximum_s = plan.extension_max_s(crossing.id)
             phase = plan.phase(plan.phase_of(crossing.id))
-            form = self._form or crossing.extension_form
+            form = (self._form or crossing.extension_form) if self._can_hold_red else "P"
             waits_s = 0.0 if form == "P" else service.clears_after_s
             guards.append(
                 CrossingGuard(
@@ -143,7 +150,7 @@ class Guard:
                     unconfirmed_max_ds=to_ds(min(limits.unconfirmed_max_s, maximum_s) + waits_s),
                     blind_until_ds=to_ds(limits.entry_time_s + crossing.length_m / limits.blind_speed_mps),
                     look_after_ds=to_ds(phase.ped_clear_s) - LOOK_BEFORE_DS,
-                    credit_s=service.clears_after_s - MARGIN_S if form == "P" else 0.0,
+                    credit_s=service.clears_after_s if form == "P" else 0.0,
                     form=form,
                     has_last_red=maximum_s > 0,  # a maximum of 0 means no extension of any kind
                 )
@@ -160,8 +167,15 @@ class Guard:
         proposal : what the policy wants; anything that is not a `Proposal` is refused, and the cabinet
             runs its own plan.
         """
+        if (
+            snapshot.now_ds < self._quiet_until_ds
+            and proposal is self._quiet_proposal
+            and snapshot.lamps is self._quiet_lamps
+        ):
+            return self._quiet_verdict
         interventions: list[Intervention] = []
         commands = self._sanitise(proposal, interventions)
+        self._quiet_until_ds = FOREVER_DS
         hold = red_hold = 0
         reasons: list[tuple[str, str]] = []
         for guard in self._crossings:
@@ -178,7 +192,12 @@ class Guard:
                 red_hold |= guard.service.bit
         if hold or red_hold:
             commands = self._with_holds(commands, hold, red_hold)
-        return Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
+        verdict = Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
+        if interventions:
+            self._quiet_until_ds = 0
+        self._quiet_verdict, self._quiet_proposal = verdict, proposal
+        self._quiet_lamps = snapshot.lamps
+        return verdict
 
     def _with_holds(self, commands: Commands, hold: int, red_hold: int) -> Commands:
         """Return the commands with holds added: the same object while nothing changes."""
@@ -199,11 +218,11 @@ class Guard:
             return Commands()
         if commands is self._trusted:
             return commands
-        asked = (
-            commands.hold | commands.force_off | commands.phase_omit | commands.ped_omit
-            | commands.vehicle_call | commands.ped_call | commands.walk_rest | commands.red_hold
-        )  # fmt: skip
-        if asked & ~self._plan_mask:
+        asked = [getattr(commands, each.name) for each in fields(Commands)]
+        if not all(isinstance(value, int) for value in asked):
+            interventions.append(Intervention("", "policy_fault", "the policy's orders are no phase masks"))
+            return Commands()
+        if any(mask & ~self._plan_mask for mask in asked[:-1]):  # the last is the pattern
             interventions.append(Intervention("", "policy_fault", "the policy named phases not in the plan"))
             return Commands()
         self._trusted = commands
@@ -221,83 +240,108 @@ class Guard:
         """Return why conflicting greens must wait for this crossing, or None when they need not."""
         service, now_ds = guard.service, snapshot.now_ds
         if service.is_walking:
-            guard.has_reached_max = guard.was_person_there = False
+            guard.has_reached_max = guard.is_at_max = guard.was_unmoved = False
             guard.last_red_until_ds = NOT_YET_DS
             return "walk"
-        if service.is_clearing and now_ds < service.walk_ended_ds + guard.look_after_ds:
+        look_ds = service.walk_ended_ds + guard.look_after_ds
+        if service.is_clearing and now_ds < look_ds:
+            self._quiet_until_ds = min(self._quiet_until_ds, look_ds)
             return "clearance"
-        frame = snapshot.frames[service.index]
-        reason = self._evidence(guard, frame, needs, now_ds)
-        if reason is not None and service.clear_ended_ds != NOT_YET_DS:
-            maximum_ds = guard.extension_max_ds
-            if reason == "unconfirmed":
-                maximum_ds = guard.unconfirmed_max_ds
-            if reason != "blind" and now_ds >= service.clear_ended_ds + maximum_ds:
-                self._note_maximum(guard, needs)
-                reason = None
-        elif reason is None:
-            guard.was_person_there = False
+        if guard.is_at_max and service.is_green:
+            return None
+        self._quiet_until_ds = 0
+        reason = None
+        if not guard.is_at_max:
+            reason = self._evidence(guard, snapshot.frames[service.index], needs, now_ds)
+            reason = self._within_maximum(guard, reason, now_ds)
         if service.is_green:
             return reason
-        return self._after_green(guard, reason, now_ds, interventions)
+        return self._after_green(guard, reason, needs, now_ds, interventions)
+
+    def _within_maximum(self, guard: CrossingGuard, reason: str | None, now_ds: int) -> str | None:
+        """Return the reason while its maximum lasts, else None; nothing holds past the maximum."""
+        if guard.service.clear_ended_ds == NOT_YET_DS:
+            return reason
+        extended_ds = now_ds - guard.service.clear_ended_ds
+        maximum_ds = guard.unconfirmed_max_ds if reason == "unconfirmed" else guard.extension_max_ds
+        if extended_ds < maximum_ds:
+            return reason
+        guard.is_at_max = extended_ds >= guard.extension_max_ds
+        if reason == "person":
+            guard.has_reached_max = True
+        elif reason == "unconfirmed":
+            guard.was_unmoved = True
+            if guard.is_sensor_faulty and not guard.is_at_max:
+                return self._blind(guard, now_ds)
+        return None
 
     def _after_green(
         self,
         guard: CrossingGuard,
         reason: str | None,
+        needs: NeedEstimator,
         now_ds: int,
         interventions: list[Intervention],
     ) -> str | None:
-        """Decide once the parent green is over: form R holds on; else the service closes."""
+        """Decide once the parent green is over: form R holds on; else the service closes.
+
+        A person left behind at the maximum gets a last all-red. Whoever was first seen after clearance
+        started on red: reported, not promised.
+        """
         service = guard.service
         if reason is not None and guard.form == "R":
             return reason
-        if guard.has_reached_max and guard.was_person_there and guard.last_red_until_ds == NOT_YET_DS:
-            self.released_on_person += 1
-            guard.last_red_until_ds = now_ds + LAST_RED_DS + to_ds(service.clears_after_s)
-            interventions.append(
-                Intervention(
-                    service.crossing,
-                    "maximum",
-                    f"released after {guard.extension_max_ds / 10:.0f} s with a person still crossing",
+        if guard.last_red_until_ds == NOT_YET_DS:
+            guard.last_red_until_ds = now_ds
+            if guard.has_reached_max and self._is_person_left(guard, needs, now_ds):
+                self.released_on_person += 1
+                interventions.append(
+                    Intervention(
+                        service.crossing,
+                        "maximum",
+                        f"released after {guard.extension_max_ds / 10:.0f} s with a person still crossing",
+                    )
                 )
-            )
-            if not (self._can_hold_red and guard.has_last_red):
-                guard.last_red_until_ds = now_ds
+                if self._can_hold_red and guard.has_last_red:
+                    yellow_and_red_s = service.clears_after_s if guard.form == "P" else 0.0
+                    guard.last_red_until_ds = now_ds + to_ds(yellow_and_red_s) + LAST_RED_DS
         if guard.last_red_until_ds <= now_ds:
             self._close(guard, now_ds, interventions)
         return None
+
+    def _is_person_left(self, guard: CrossingGuard, needs: NeedEstimator, now_ds: int) -> bool:
+        """Tell whether a confirmed person who entered before clearance ended will not be off in time."""
+        service = guard.service
+        if needs.is_clear_within(service.index, now_ds - MARGIN_DS, guard.credit_s):
+            return False
+        return any(
+            person.is_confirmed and person.first_ds <= service.clear_ended_ds
+            for person in needs.people(service.index)
+        )
 
     def _evidence(self, guard: CrossingGuard, frame: Frame, needs: NeedEstimator, now_ds: int) -> str | None:
         """Return `person`, `unconfirmed` or `blind` while there is no evidence to release, else None."""
         service = guard.service
         is_fresh = frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS
         people = needs.people(service.index)
-        if people and not needs.is_clear_within(service.index, now_ds, guard.credit_s):
+        if people and not needs.is_clear_within(service.index, now_ds - MARGIN_DS, guard.credit_s):
             is_confirmed = any(person.is_confirmed for person in people)
             if is_confirmed or is_fresh:
                 return "person" if is_confirmed else "unconfirmed"
         if is_fresh and not guard.is_sensor_faulty:
             is_after_walk = frame.measured_ds >= service.walk_ended_ds
             return None if is_after_walk else "walk"
-        is_time_served = now_ds >= service.walk_since_ds + guard.blind_until_ds
+        return self._blind(guard, now_ds)
+
+    def _blind(self, guard: CrossingGuard, now_ds: int) -> str | None:
+        """Return `blind` until the service has lasted as in a design for slow walkers, then None."""
+        is_time_served = now_ds >= guard.service.walk_since_ds + guard.blind_until_ds
         return None if is_time_served else "blind"
-
-    def _note_maximum(self, guard: CrossingGuard, needs: NeedEstimator) -> None:
-        """Remember that this service ran to its maximum, and whether a person is left behind.
-
-        Whoever was first seen after clearance started on red: reported, not promised.
-        """
-        guard.has_reached_max = True
-        guard.was_person_there = any(
-            person.is_confirmed and person.first_ds <= guard.service.clear_ended_ds
-            for person in needs.people(guard.service.index)
-        )
 
     def _close(self, guard: CrossingGuard, now_ds: int, interventions: list[Intervention]) -> None:
         """End the service, and judge the sensor by it (promise 4)."""
         guard.service.is_open = False
-        is_stuck = guard.has_reached_max and not guard.was_person_there
+        is_stuck = guard.was_unmoved and not guard.has_reached_max
         guard.outcomes.append((now_ds, is_stuck))
         while guard.outcomes[0][0] < now_ds - HOUR_DS:
             guard.outcomes.popleft()

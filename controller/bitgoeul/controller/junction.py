@@ -15,7 +15,7 @@ from .plan import SitePlan
 from .policies.base import Policy
 from .policies.choosing import ChoicePolicy
 from .policies.plain import Fixed
-from .signals import ALL_RED, Lamps
+from .signals import ALL_RED, NO_COMMANDS, Lamps
 from .timing import to_ds
 from .trace import Trace
 
@@ -80,6 +80,7 @@ class SumoJunction:
         self.now_ds, self.warmup_ds = now_ds, warmup_ds
         self._simulation_step = connection.simulationStep
         self._lamps = ALL_RED
+        self._commands = NO_COMMANDS
         self._is_warm = False
         self._observe()
 
@@ -87,7 +88,10 @@ class SumoJunction:
         """Act on the situation last observed, let SUMO run one step, observe the next one."""
         now_ds = self.now_ds
         lamps = self.loop.act()
-        self.trace.ordered(now_ds, self.loop.last_commands)
+        commands = self.loop.audit.commands
+        if commands is not self._commands:
+            self._commands = commands
+            self.trace.ordered(now_ds, commands)
         if lamps is not self._lamps:
             for listener in self.lamp_listeners:
                 listener(now_ds, self._lamps, lamps)

@@ -47,6 +47,9 @@ class ControlLoop:
         self.situation: Situation | None = None
         self._plan = plan
         self._held = self._red_held = 0
+        self._noted: Verdict | None = None
+        self._lamps: Lamps | None = None
+        self._unguarded: tuple[Proposal | None, Verdict] = (None, Verdict(Commands(), 0))
 
     def take_over(self, policy: Policy, guard: Guard | None) -> None:
         """Let another policy, behind its guard, decide from the next tick on."""
@@ -60,7 +63,9 @@ class ControlLoop:
         frames = self._source.frames(reading.now_ds)
         self._held, self._red_held = reading.held, reading.red_held
         snapshot = Snapshot(*reading[:5], frames)
-        self.clocks.follow(reading.now_ds, reading.lamps)
+        if reading.lamps is not self._lamps:
+            self._lamps = reading.lamps
+            self.clocks.follow(reading.now_ds, reading.lamps)
         self.needs.update(frames)
         if self.situation is None:
             self.situation = Situation(self._plan, snapshot, self.clocks, self.needs)
@@ -73,20 +78,22 @@ class ControlLoop:
         proposal = self._policy.propose(situation)
         verdict = self._review(situation, proposal)
         lamps = self._backend.write(verdict.commands)
-        held_for_traffic = 0
-        if isinstance(proposal, Proposal):
-            held_for_traffic = proposal.commands.hold & ~proposal.extension
-        self.audit.note(situation.snapshot.now_ds, verdict, self._held, self._red_held, held_for_traffic)
+        if verdict is not self._noted or self._held or self._red_held or not self.audit.is_quiet:
+            self._noted = verdict
+            held_for_traffic = _held_for_traffic(proposal)
+            self.audit.note(situation.snapshot.now_ds, verdict, self._held, self._red_held, held_for_traffic)
         return lamps
 
     def _review(self, situation: Situation, proposal: Proposal) -> Verdict:
         if self._guard is None:
-            reasons = tuple(
-                (service.crossing, proposal.reason)
-                for service in self.clocks.services
-                if service.bit & proposal.extension
-            )
-            return Verdict(proposal.commands, proposal.extension, reasons)
+            if proposal is not self._unguarded[0]:
+                reasons = tuple(
+                    (service.crossing, proposal.reason)
+                    for service in self.clocks.services
+                    if service.bit & proposal.extension
+                )
+                self._unguarded = (proposal, Verdict(proposal.commands, proposal.extension, reasons))
+            return self._unguarded[1]
         return self._guard.review(situation.snapshot, situation.needs, proposal)
 
     def tick(self) -> Lamps:
@@ -106,7 +113,11 @@ class ControlLoop:
             raise RuntimeError("observe before act")
         return self.situation
 
-    @property
-    def last_commands(self) -> Commands:
-        """The commands last written."""
-        return self.audit.commands
+
+def _held_for_traffic(proposal: object) -> int:
+    """Return the phases a policy holds, but not for people; 0 for what the guard refuses as no proposal."""
+    commands = proposal.commands if isinstance(proposal, Proposal) else None
+    if not isinstance(proposal, Proposal) or not isinstance(commands, Commands):
+        return 0
+    is_usable = isinstance(commands.hold, int) and isinstance(proposal.extension, int)
+    return commands.hold & ~proposal.extension if is_usable else 0

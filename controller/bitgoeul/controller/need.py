@@ -79,14 +79,6 @@ class Person:
     gone_ds: int = -1
     forget_ds: int = -1
 
-    def update(self, track: Track) -> None:
-        """Take in a newer track of the same person."""
-        self.recent_mps += RECENT_WEIGHT * (track.speed_mps - self.recent_mps)
-        self.track = track
-        self.gone_ds = self.forget_ds = -1
-        if self.recent_mps >= MOVING_MPS or self.first_m - track.remaining_m >= MOVED_M:
-            self.is_confirmed = True
-
     def observed_speed(self) -> tuple[float, float] | None:
         """Return (speed [m/s], its relative standard error), or None before a second of watching.
 
@@ -209,8 +201,16 @@ class NeedEstimator:
             person = people.get(track.id)
             if person is None:
                 people[track.id] = Person(track, track.remaining_m, track.measured_ds, track.speed_mps)
-            else:
-                person.update(track)
+                continue
+            recent_mps = person.recent_mps
+            person.recent_mps = recent_mps = recent_mps + RECENT_WEIGHT * (track.speed_mps - recent_mps)
+            person.track = track
+            if person.gone_ds >= 0:
+                person.gone_ds = person.forget_ds = -1
+            if not person.is_confirmed:
+                person.is_confirmed = (
+                    recent_mps >= MOVING_MPS or person.first_m - track.remaining_m >= MOVED_M
+                )
         if len(people) == len(frame.on_crossing):
             return
         seen = {track.id for track in frame.on_crossing}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import hypot, nan
 from typing import Literal, Protocol
 
+from bitgoeul.controller.backends.sumo import compiled
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.signals import ALL_RED, Lamps, phase_bit
@@ -133,10 +134,10 @@ class WalkerDriver:
         self._remaining_ds = [-1] * count
         person = connection.person
         self._person = person
-        self._ids_on = connection.edge.getLastStepPersonIDs
-        self._lane_position = person.getLanePosition
-        self._next_edge = person.getNextEdge
-        self._speed = person.getSpeed
+        self._ids_on = compiled(connection, "edge", "getLastStepPersonIDs")
+        self._lane_position = compiled(connection, "person", "getLanePosition")
+        self._next_edge = compiled(connection, "person", "getNextEdge")
+        self._speed = compiled(connection, "person", "getSpeed")
 
     def observe(self, now_ds: int) -> None:
         """Take in what the last simulation step changed; cheap when nobody moved on or off.

@@ -5,6 +5,7 @@ The connection is the `libsumo` module or a `traci` connection; both have the sa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -90,8 +91,8 @@ class SumoBackend:
         self._lamps: Lamps | None = None
         self._lights = connection.trafficlight
         self._simulation = connection.simulation
-        self._count_in_lane = connection.lane.getLastStepVehicleNumber
-        self._count_at_loop = connection.inductionloop.getLastStepVehicleNumber
+        self._count_in_lane = compiled(connection, "lane", "getLastStepVehicleNumber")
+        self._count_at_loop = compiled(connection, "inductionloop", "getLastStepVehicleNumber")
         self._zones = tuple(detector.sumo_id for detector in plan.zone_detectors)
         self._loops = tuple(detector.sumo_id for detector in plan.passage_detectors)
         self._zone_masks = tuple(phase_mask(detector.phases) for detector in plan.zone_detectors)
@@ -154,6 +155,17 @@ class SumoBackend:
         self._lights.setProgram(self._signal, self._plan.sumo.program)
         self._lights.setPhase(self._signal, 0)
         self._lamps = None
+
+
+def compiled(connection: Any, domain: str, name: str) -> Callable[..., Any]:
+    """Return a getter without libsumo's Python wrapper, for calls made in every step.
+
+    The wrappers only pass their arguments on, and cost as much as the call. A TraCI connection has none.
+    """
+    module = getattr(connection, "_libsumo", None)
+    function: Callable[..., Any] | None = getattr(module, f"{domain}_{name}", None)
+    wrapped: Callable[..., Any] = getattr(getattr(connection, domain), name)
+    return function or wrapped
 
 
 def clear_junction(connection: Any, plan: SitePlan) -> int:

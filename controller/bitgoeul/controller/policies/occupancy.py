@@ -60,6 +60,7 @@ class OccupancyExtension:
             to_ds(self._maximum_s(plan, crossing.id, extension_max_s)) for crossing in plan.crossings
         )
         self._occupied_ds = [NOT_YET_DS for _ in plan.crossings]
+        self._proposals: dict[int, Proposal] = {0: Proposal()}
         self._is_over = [True for _ in plan.crossings]
 
     def _maximum_s(self, plan: SitePlan, crossing: str, extension_max_s: float | None) -> float:
@@ -75,10 +76,10 @@ class OccupancyExtension:
         for service in situation.clocks.services:
             if service.is_open and self._holds(service, situation.snapshot.frames[service.index], now_ds):
                 mask |= service.bit
-        if not mask:
-            return Proposal()
-        commands = Commands(hold=mask) if self._form == "P" else Commands(red_hold=mask)
-        return Proposal(commands, extension=mask, reason=self.name)
+        if mask not in self._proposals:
+            commands = Commands(hold=mask) if self._form == "P" else Commands(red_hold=mask)
+            self._proposals[mask] = Proposal(commands, extension=mask, reason=self.name)
+        return self._proposals[mask]
 
     def _holds(self, service: CrossingService, frame: Frame, now_ds: int) -> bool:
         """Tell whether this crossing holds its conflicting greens now."""
