@@ -89,9 +89,14 @@ def test_an_untrained_scorer_chooses_as_max_pressure_does():
     assert chosen.tolist() == expected
 
 
-def test_temperature_scales_the_largest_weight():
-    policy = make_policy(is_trained=False)
-    assert policy.scorer.linear.weight.abs().max().item() == pytest.approx(1 / 0.1)
+def test_scores_start_with_a_largest_weight_of_one_over_the_temperature():
+    scorer = make_policy(is_trained=False).scorer
+    name = max(MAX_PRESSURE_WEIGHTS, key=lambda name: abs(MAX_PRESSURE_WEIGHTS[name]))
+    place = [feature.name for feature in CHOICE].index(name)
+    choices = torch.zeros(1, 2, len(CHOICE))
+    choices[0, 1, place] = 1.0
+    none, one = scorer(torch.zeros(1, len(CONTEXT)), choices)[0].tolist()
+    assert abs(one - none) == pytest.approx(1 / 0.1)
 
 
 def test_illegal_choices_are_never_drawn():

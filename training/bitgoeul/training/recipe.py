@@ -86,8 +86,7 @@ class Network(_Strict):
     Parameters
     ----------
     hidden : width of each hidden layer.
-    temperature : the start's logits are max-pressure's score, scaled so that its largest weight is 1, over
-        this; lower explores less, > 0.
+    temperature : divides the scores, which start with a largest weight of 1; lower explores less, > 0.
     """
 
     hidden: Annotated[int, Field(ge=4, le=256)]

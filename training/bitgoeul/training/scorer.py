@@ -26,15 +26,17 @@ class ChoiceScorer(nn.Module):
     ----------
     context_n, choice_n : number of features.
     hidden : width of the correction's two layers.
+    temperature : divides the scores, > 0.
 
     Notes
     -----
-    `score_j = w . choice_j + mlp([context, choice_j])`. The correction's last layer starts at zero, so an
-    untrained scorer is its linear part: max-pressure.
+    `score_j = (w . choice_j + mlp([context, choice_j])) / temperature`. The correction's last layer starts
+    at zero, so an untrained scorer is its linear part: max-pressure.
     """
 
-    def __init__(self, context_n: int, choice_n: int, hidden: int) -> None:
+    def __init__(self, context_n: int, choice_n: int, hidden: int, temperature: float) -> None:
         super().__init__()
+        self.temperature = temperature
         self.linear = nn.Linear(choice_n, 1, bias=False)
         last = nn.Linear(hidden, 1, bias=False)  # a bias would move all scores alike
         nn.init.zeros_(last.weight)
@@ -42,9 +44,9 @@ class ChoiceScorer(nn.Module):
             nn.Linear(context_n + choice_n, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), last
         )
 
-    def start_from(self, weights: Mapping[str, float], temperature: float) -> None:
-        """Set the linear part to weights by feature name, the largest of them 1 over the temperature."""
-        scale = max(abs(weight) for weight in weights.values()) * temperature
+    def start_from(self, weights: Mapping[str, float]) -> None:
+        """Set the linear part to weights by feature name, scaled so that the largest is 1."""
+        scale = max(abs(weight) for weight in weights.values())
         values = [weights.get(feature.name, 0.0) / scale for feature in CHOICE]
         with torch.no_grad():
             self.linear.weight.copy_(torch.tensor([values]))
@@ -59,7 +61,7 @@ class ChoiceScorer(nn.Module):
         """
         rows = torch.cat([context.unsqueeze(1).expand(-1, choices.shape[1], -1), choices], dim=2)
         scores: torch.Tensor = self.linear(choices) + self.correction(rows)
-        return scores.squeeze(2)
+        return scores.squeeze(2) / self.temperature
 
 
 class TableValue(nn.Module):
@@ -94,9 +96,9 @@ class FlatTable(BaseFeaturesExtractor):
 class ScorerNetwork(nn.Module):
     """The scorer and the value's encoder behind the interface of SB3's `mlp_extractor`."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, temperature: float) -> None:
         super().__init__()
-        self.scorer = ChoiceScorer(len(CONTEXT), len(CHOICE), hidden)
+        self.scorer = ChoiceScorer(len(CONTEXT), len(CHOICE), hidden, temperature)
         self.encoder = TableValue(len(CONTEXT), len(CHOICE), hidden)
         self.latent_dim_pi, self.latent_dim_vf = N_MAX, hidden
 
@@ -127,7 +129,7 @@ class ScorerPolicy(MaskableActorCriticPolicy):
     Parameters
     ----------
     hidden : width of the hidden layers.
-    temperature : divides the start weights, > 0.
+    temperature : divides the scores, > 0.
     start_weights : weight by choice feature to start from.
     """
 
@@ -153,14 +155,14 @@ class ScorerPolicy(MaskableActorCriticPolicy):
         return network.scorer
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = ScorerNetwork(self.hidden)  # type: ignore[assignment] # has its interface
+        self.mlp_extractor = ScorerNetwork(self.hidden, self.temperature)  # type: ignore[assignment] # its interface
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Create the networks and the optimiser."""
         self._build_mlp_extractor()
         self.action_net = nn.Identity()  # scores are logits already
         self.value_net = nn.Linear(self.hidden, 1)
-        self.scorer.start_from(self.start_weights, self.temperature)
+        self.scorer.start_from(self.start_weights)
         nn.init.zeros_(self.value_net.weight)
         nn.init.zeros_(self.value_net.bias)
         self.optimizer = self.optimizer_class(

@@ -62,6 +62,7 @@ class OccupancyExtension:
         self._occupied_ds = [NOT_YET_DS for _ in plan.crossings]
         self._proposals: dict[int, Proposal] = {0: Proposal()}
         self._is_over = [True for _ in plan.crossings]
+        self._was_occupied = [False for _ in plan.crossings]  # in the last tick
 
     def _maximum_s(self, plan: SitePlan, crossing: str, extension_max_s: float | None) -> float:
         """Return the longest hold after clearance; form R also waits out yellow and red. [s]"""
@@ -84,6 +85,7 @@ class OccupancyExtension:
     def _holds(self, service: CrossingService, frame: Frame, now_ds: int) -> bool:
         """Tell whether this crossing holds its conflicting greens now."""
         index = service.index
+        was_occupied, self._was_occupied[index] = self._was_occupied[index], bool(frame.on_crossing)
         if service.is_walking or service.is_clearing:
             self._is_over[index] = False
             if frame.on_crossing:
@@ -91,7 +93,7 @@ class OccupancyExtension:
             return False if service.is_walking else self._is_occupied(index, now_ds)
         if self._is_over[index]:
             return False
-        if frame.on_crossing and (not self._rule.is_once or self._is_occupied(index, now_ds - 5)):
+        if frame.on_crossing and (was_occupied or not self._rule.is_once):
             self._occupied_ds[index] = now_ds
         is_held = self._is_occupied(index, now_ds)
         is_held &= now_ds < service.clear_ended_ds + self._maximum_ds[index]
