@@ -430,6 +430,12 @@ def test_a_hold_needs_conflicting_greens_that_wait_for_it(document):
     assert any(f.path == "phases.5.movements" and "a hold could not keep" in f.rule for f in faults)
 
 
+def test_signal_links_are_numbered_without_gaps(document):
+    found(document["crossings"], "XE")["sumo_link"] = 99
+    with pytest.raises(PlanError, match=r"without gaps"):
+        checked_plan(document, "plan.toml")
+
+
 def test_a_three_leg_junction_is_a_plan(document):
     for table in ("movements", "detectors"):
         document[table] = [
@@ -449,6 +455,10 @@ def test_a_three_leg_junction_is_a_plan(document):
     document["rings"] = [[[2, 1], [8]], [[6], []]]
     document["yields"] = [{"movement": "EBR", "crossing": "XS"}]
     document["patterns"][0].update(cycle_s=142.0, splits={"2": 71.0, "1": 22.0, "6": 93.0, "8": 49.0})
+    for link, movement in enumerate(document["movements"]):
+        movement["sumo_links"] = [link]
+    for link, crossing in enumerate(document["crossings"], start=len(document["movements"])):
+        crossing["sumo_link"] = link
     plan = checked_plan(document, "plan.toml")
     assert plan.conflicting_phases("XW") == (2, 6)
     assert plan.concurrent_phases(8) == ()

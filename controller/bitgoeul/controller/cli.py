@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any, Final
 
 import click
@@ -200,6 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     SystemExit : always. 0 on success, or the integer that the subcommand returned; 2 for a mistake
         that the caller can put right, with `error: ...` on standard error; 130 after Ctrl-C.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _leave)
     try:
         status = _run(arguments)
         sys.stdout.flush()
@@ -207,6 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _discard_output()
         status = EXIT_BROKEN_PIPE
     sys.exit(status)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """Turn a signal into an ordinary exit, so that scratch files and child processes are cleared away."""
+    sys.exit(128 + number)
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -61,6 +61,8 @@ def control(
     as_json: bool,
 ) -> None:
     """Take a junction over in a running SUMO, control it, and give it back on exit."""
+    if minutes is not None and not math.isfinite(minutes):
+        raise ValueError(f"--minutes {minutes}: give a number of minutes")
     name = parse_controller(controller)
     plan = plan_for(name, find_plan(site))
     make_street = find_source(source)

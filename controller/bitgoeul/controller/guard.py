@@ -189,6 +189,7 @@ class Guard:
                 else:
                     red_hold |= guard.service.bit
             elif guard.last_red_until_ds > snapshot.now_ds:
+                reasons.append((guard.service.crossing, "maximum"))
                 red_hold |= guard.service.bit
         if hold or red_hold:
             commands = self._with_holds(commands, hold, red_hold)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .backends.sumo import SumoBackend, clear_junction
+from .backends.sumo import SumoBackend, clear_junction, step_length_ds
 from .guard import Guard
 from .loop import ControlLoop, DetectionSource
 from .plan import SitePlan
@@ -16,7 +16,6 @@ from .policies.base import Policy
 from .policies.choosing import ChoicePolicy
 from .policies.plain import Fixed
 from .signals import ALL_RED, NO_COMMANDS, Lamps
-from .timing import to_ds
 from .trace import Trace
 
 LampListener = Callable[[int, Lamps, Lamps], None]
@@ -69,7 +68,7 @@ class SumoJunction:
     ) -> None:
         self._connection = connection
         self.plan, self.policy, self.guard, self.street = plan, policy, guard, street
-        self.step_ds = to_ds(connection.simulation.getDeltaT())
+        self.step_ds = step_length_ds(connection)
         self.backend = SumoBackend(connection, plan, step_ds=self.step_ds, now_ds=now_ds)
         self.loop = ControlLoop(plan, self.backend, street, Fixed(), None)
         self.trace = Trace()

@@ -120,6 +120,10 @@ def _identity_faults(plan: SitePlan) -> Iterator[PlanFault]:
         users += [c.id for c in plan.crossings if c.sumo_link == link]
         rule = "one signal link belongs to one movement or crossing; correct sumo_links / sumo_link"
         yield _fault("sumo links", f"{link} of {' and '.join(users)}", rule)
+    gaps = sorted(set(range(len(links))) - set(links))
+    if gaps and len(set(links)) == len(links):
+        rule = "signal links are numbered from 0 without gaps; correct sumo_links / sumo_link"
+        yield _fault("sumo links", f"{sorted(links)} without {gaps}", rule)
     for sumo_id in _repeated(detector.sumo_id for detector in plan.detectors):
         yield _fault("detectors.sumo_id", sumo_id, "one SUMO lane or loop per detector; correct one of them")
 

@@ -38,7 +38,14 @@ from bitgoeul.controller.policies.base import Policy
 from bitgoeul.sim_scenarios.build import build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
-from bitgoeul.sim_scenarios.simulation import STEP_S, WARMUP_S, as_arguments, output_options, sumo_options
+from bitgoeul.sim_scenarios.simulation import (
+    LARGEST_SEED,
+    STEP_S,
+    WARMUP_S,
+    as_arguments,
+    output_options,
+    sumo_options,
+)
 
 from .detector import preset
 from .measures import Measures, run_health, summarise, vehicle_measures
@@ -51,8 +58,6 @@ WARMUP_DS = WARMUP_S * 10
 """Warm-up under `fixed`. [0.1 s]"""
 STDERR = 2
 """File descriptor of standard error."""
-LONGEST_EXTENSION_S = 120
-"""Longest extension maximum a run may be given. [s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,7 @@ class RunSpec:
     ----------
     site : registered name or path of a site folder.
     controller : as `parse_controller` reads it.
-    seed : 0-9,999 training, 10,000-10,999 everyday, 20,000 and more test.
+    seed : 0-9,999 training, 10,000-10,999 everyday, 20,000 to 2^31 - 1 test.
     hour : demand period or hour of the day.
     minutes : measured time after the warm-up, > 0. [min]
     detector : preset of the emulated detector.
@@ -91,16 +96,11 @@ class RunSpec:
         ------
         ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset.
         """
-        if self.seed < 0:
-            raise ValueError(f"seed = {self.seed}: a seed is 0 or more")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed = {self.seed}: a seed lies between 0 and {LARGEST_SEED}")
         if self.minutes < 1:
             raise ValueError(f"minutes = {self.minutes}: a run lasts at least 1 minute")
-        if self.extension_max_s is not None and not 0 <= self.extension_max_s <= LONGEST_EXTENSION_S:
-            raise ValueError(
-                f"extension maximum = {self.extension_max_s}: allowed are 0 to {LONGEST_EXTENSION_S} s"
-            )
-        if self.form not in ("P", "R"):
-            raise ValueError(f"form = {self.form!r}: allowed are P and R")
+        PolicyOptions(form=self.form, extension_max_s=self.extension_max_s)
         parse_controller(self.controller)
         preset(self.detector)
 
@@ -387,6 +387,7 @@ def run_world(
                     progress(driver.now_ds / end_ds)
         except Exception as error:
             raise as_fault(error) from error
+        driver.loop.audit.close(end_ds)
         events = driver.measures.event_rows(end_ds, driver.detector.was_detected)
         version = str(opened.connection.getVersion()[1])
         opened.finish()

@@ -24,6 +24,7 @@ from .program import fixed_program
 
 NETWORK_FILE = "network.net.xml"
 ADDITIONAL_FILE = "detectors.add.xml"
+CHECKSUM_FILE = "sha256.txt"
 BUILD_RECIPE = 1
 """Counts changes of this module that change its output: part of the cache's key."""
 SOURCE_SUFFIXES = {".nod.xml": "--node-files", ".edg.xml": "--edge-files", ".con.xml": "--connection-files"}
@@ -125,13 +126,30 @@ def build_network(site: Site) -> BuiltNetwork:
     """
     key = content_hash(site)
     folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{key}"
-    if not (folder / NETWORK_FILE).is_file() or not (folder / ADDITIONAL_FILE).is_file():
+    if not _is_whole(folder):
         with new_folder(folder, replace=folder.is_dir()) as temporary:
             _write_network(site, temporary / NETWORK_FILE)
             write_text(temporary / ADDITIONAL_FILE, _detectors_xml(site.plan))
+            write_text(temporary / CHECKSUM_FILE, _checksum(temporary))
     return BuiltNetwork(
         net_path=folder / NETWORK_FILE, additional_path=folder / ADDITIONAL_FILE, content_hash=key
     )
+
+
+def _checksum(folder: Path) -> str:
+    """Return the hash of a built network's files."""
+    digest = hashlib.sha256()
+    for name in (NETWORK_FILE, ADDITIONAL_FILE):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether a cached network is there and as it was written; a damaged one is built again."""
+    try:
+        return (folder / CHECKSUM_FILE).read_text(encoding="utf-8") == _checksum(folder)
+    except FileNotFoundError:
+        return False
 
 
 def _write_network(site: Site, path: Path) -> None:

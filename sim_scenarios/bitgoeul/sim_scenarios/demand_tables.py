@@ -133,7 +133,8 @@ class Demand(_Strict):
         ScenarioError : no such period; the message lists the names.
         """
         for period in self.periods:
-            if hour == period.name or str(hour) in {str(one) for one in period.hours}:
+            is_number = isinstance(hour, int) or hour.isdecimal()
+            if hour == period.name or (is_number and int(hour) in period.hours):
                 return period
         names = ", ".join(period.name for period in self.periods)
         raise ScenarioError(f"hour {hour!r} is unknown; give one of {names}, or an hour 0 to 23")

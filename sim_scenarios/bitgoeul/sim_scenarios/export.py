@@ -14,7 +14,7 @@ from .build import ADDITIONAL_FILE, NETWORK_FILE, build_network
 from .catalog import PLAN_FILE, Site
 from .demand import draw_trips, write_routes
 from .files import new_folder, write_text
-from .simulation import WARMUP_S, output_options, sumo_options
+from .simulation import LARGEST_SEED, WARMUP_S, output_options, sumo_options
 
 ROUTES_FILE = "trips.rou.xml"
 CONFIGURATION_FILE = "run.sumocfg"
@@ -47,6 +47,8 @@ def export_site(site: Site, *, seed: int, hour: str, minutes: int, out: Path) ->
     _refuse_foreign_folder(out)
     if load_plan(site.plan_file) != site.plan:
         raise ScenarioError(f"{site.name}: a retimed plan cannot be exported; export the site as it stands")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f"seed = {seed}: a seed lies between 0 and {LARGEST_SEED}")
     duration_s = WARMUP_S + 60 * minutes
     trips = draw_trips(site, seed=seed, hour=hour, duration_s=duration_s)
     network = build_network(site)

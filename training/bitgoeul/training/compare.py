@@ -6,22 +6,20 @@ import importlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from multiprocessing.process import BaseProcess
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bitgoeul.controller.errors import BitgoeulError, ScenarioError
 from bitgoeul.training.intervals import MEASURES, Summary
+from bitgoeul.training.processes import GOODBYE_S, await_end, ending_on_sigterm, scratch_folder, sigint_held
 from bitgoeul.training.store import RunStore
 
 if TYPE_CHECKING:
@@ -39,12 +37,8 @@ TEST_SEEDS_FROM: Final = 20_000
 """From here up the seeds are kept for the final test."""
 NEVER_EXTENDING: Final = frozenset({"fixed", "actuated", "max_pressure"})
 """Policies that never extend unless the guard is before them; any other is run for every maximum."""
-GOODBYE_S: Final = 5.0
-"""How long a worker process may take to end before it is killed. [s]"""
 POLL_S: Final = 1.0
 """Longest wait without looking for signals. [s]"""
-EXIT_TERMINATED: Final = 143
-"""Exit status after SIGTERM: 128 + 15, as shells report it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,13 +224,13 @@ def _run_pool(
     """Do the jobs in worker processes, and end those whatever happens."""
     context = multiprocessing.get_context("spawn")
     older = set(multiprocessing.active_children())
-    with _ending_on_sigterm():
+    with ending_on_sigterm(), scratch_folder():
         pool = ProcessPoolExecutor(
             max_workers=min(workers, len(pending)), mp_context=context, initializer=_begin_worker
         )
         started: list[BaseProcess] = []
         try:
-            with _sigint_held():
+            with sigint_held():
                 futures = {pool.submit(_work, job): job for job in pending}
                 started = [child for child in multiprocessing.active_children() if child not in older]
             _collect(futures, on_done)
@@ -368,42 +362,7 @@ def _end(pool: ProcessPoolExecutor, started: Collection[BaseProcess]) -> None:
     for child in started:
         if child.is_alive():
             child.terminate()
-    for child in started:
-        child.join(GOODBYE_S)
-        if child.is_alive():
-            child.kill()
-            child.join()
-
-
-@contextmanager
-def _sigint_held() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started meanwhile never get it, so that this one alone decides."""
-    if not hasattr(signal, "pthread_sigmask"):  # not POSIX
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Turn SIGTERM into an ordinary exit, so that worker processes are ended on the way out."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        sys.exit(EXIT_TERMINATED)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    await_end(started)
 
 
 def default_workers() -> int:

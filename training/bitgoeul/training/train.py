@@ -24,7 +24,7 @@ from . import compare
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .episodes import worker_processes
 from .export import digest, export_policy, scorer_weights
-from .processes import ending_on_sigterm
+from .processes import ending_on_sigterm, scratch_folder
 from .recipe import Recipe
 from .rollouts import TimedRolloutBuffer
 from .scorer import ScorerPolicy
@@ -118,7 +118,7 @@ def train(training: Training, *, is_resumed: bool, progress: Progress | None = N
     folder = training.folder
     before = load_checkpoint(folder / LATEST) if is_resumed else None
     done = before.timesteps if before else 0
-    with ending_on_sigterm(), worker_processes(training.recipe, started_at=done) as venv:
+    with ending_on_sigterm(), scratch_folder(), worker_processes(training.recipe, started_at=done) as venv:
         model = make_model(training.recipe, venv, seed=training.recipe.seed + done)
         recorder = Recorder(training, before, progress or Silent())
         if before is not None:

@@ -5,7 +5,10 @@ The connection is the `libsumo` module or a `traci` connection; both have the sa
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +19,10 @@ from ..signals import ALL_RED, Calls, Commands, Lamps, phase_bit, phase_mask
 from ..timing import to_ds
 from .base import CabinetReading, Capabilities
 
+STEPS_DS = (1, 2, 5, 10)
+"""Simulation steps that divide a second, and so every time of a plan in whole seconds. [0.1 s]"""
+LENGTH_TOLERANCE_M = 0.2
+"""How far a crossing's length in SUMO may be off the plan's (DESIGN, world). [m]"""
 CONNECT_TRIES = 20
 """Attempts, half a second apart, to reach a SUMO that may still be starting."""
 
@@ -76,12 +83,13 @@ class SumoBackend:
 
     Raises
     ------
-    FieldFault : the network lacks the plan's signal or its number of links differs.
+    FieldFault : the network is not the plan's (`check_network`).
     """
 
     capabilities = Capabilities(red_hold=True, walk_rest_by_phase=True)
 
     def __init__(self, connection: Any, plan: SitePlan, *, step_ds: int = 5, now_ds: int = 0) -> None:
+        check_network(connection, plan)
         self._plan = plan
         self.core = SignalCore(plan)
         self.core.restore(replace(self.core.state, now_ds=now_ds))
@@ -100,17 +108,6 @@ class SumoBackend:
         self._calls_known: dict[tuple[int, int], Calls] = {}
         self._reading_calls = Calls()
         self.row_changes: list[tuple[int, str]] | None = None
-        self._check_signal()
-
-    def _check_signal(self) -> None:
-        """Refuse a network that is not the plan's."""
-        if self._signal not in self._lights.getIDList():
-            known = ", ".join(self._lights.getIDList()) or "none"
-            raise FieldFault("sumo", f"no traffic light {self._signal!r} in the network (it has: {known})")
-        expected = len(self._rows.row(Lamps()))
-        found = len(self._lights.getRedYellowGreenState(self._signal))
-        if expected != found:
-            raise FieldFault("sumo", f"{self._signal} has {found} signal links, the plan maps {expected}")
 
     def read(self, *, with_vehicles: bool = True) -> CabinetReading:
         """Return the detectors after the last simulation step, and the lamps shown during it."""
@@ -155,6 +152,85 @@ class SumoBackend:
         self._lights.setProgram(self._signal, self._plan.sumo.program)
         self._lights.setPhase(self._signal, 0)
         self._lamps = None
+
+
+def check_network(connection: Any, plan: SitePlan) -> None:
+    """Refuse a network that is not the one the plan describes.
+
+    Raises
+    ------
+    FieldFault : no such signal or program; a link that leads elsewhere than the plan's movement or crossing;
+        a crossing of another length; a detector that is not there.
+    """
+    signal, lights = plan.sumo.traffic_light, connection.trafficlight
+    if signal not in lights.getIDList():
+        known = ", ".join(lights.getIDList()) or "none"
+        raise FieldFault("sumo", f"no traffic light {signal!r} in the network (it has: {known})")
+    programs = [logic.programID for logic in lights.getAllProgramLogics(signal)]
+    if plan.sumo.program not in programs:
+        raise FieldFault(
+            "sumo", f"{signal} has no program {plan.sumo.program!r} (it has: {', '.join(programs)})"
+        )
+    links = lights.getControlledLinks(signal)
+    mapped = sum(len(movement.sumo_links) for movement in plan.movements) + len(plan.crossings)
+    if len(links) != mapped:
+        raise FieldFault("sumo", f"{signal} has {len(links)} signal links, the plan maps {mapped}")
+    _check_movements(links, plan)
+    _check_crossings(connection, links, plan)
+    missing = sorted(
+        {each.sumo_id for each in plan.zone_detectors} - set(connection.lane.getIDList())
+        | {each.sumo_id for each in plan.passage_detectors} - set(connection.inductionloop.getIDList())
+    )
+    if missing:
+        raise FieldFault("sumo", f"the network lacks the plan's detectors {', '.join(missing)}")
+
+
+def _check_movements(links: Any, plan: SitePlan) -> None:
+    """Refuse links that do not lead from and to one edge per leg."""
+    edges: dict[tuple[str, str], str] = {}
+    for movement in plan.movements:
+        for link in movement.sumo_links:
+            from_lane, to_lane, _ = links[link][0]
+            for end, leg, lane in (("from", movement.from_leg, from_lane), ("to", movement.to_leg, to_lane)):
+                edge = lane.rsplit("_", 1)[0]
+                if edges.setdefault((end, leg), edge) != edge:
+                    raise FieldFault(
+                        "sumo",
+                        f"link {link} of {movement.id} leads {end} {edge}, other links of leg {leg} "
+                        f"{end} {edges[end, leg]}: the plan's sumo_links are not this network's",
+                    )
+
+
+def _check_crossings(connection: Any, links: Any, plan: SitePlan) -> None:
+    """Refuse crossings whose link, edge or length is another than the plan says."""
+    for crossing in plan.crossings:
+        lanes = {lane for link in links[crossing.sumo_link] for lane in link}
+        lane = f"{crossing.sumo_edge}_0"
+        if lane not in lanes:
+            raise FieldFault(
+                "sumo", f"link {crossing.sumo_link} of {crossing.id} is not that of {crossing.sumo_edge}"
+            )
+        length_m = connection.lane.getLength(lane)
+        if abs(length_m - crossing.length_m) > LENGTH_TOLERANCE_M:
+            raise FieldFault(
+                "sumo",
+                f"{crossing.id} is {length_m:.1f} m long in the network, {crossing.length_m} m in the plan",
+            )
+
+
+def step_length_ds(connection: Any) -> int:
+    """Return SUMO's step. [0.1 s]
+
+    Raises
+    ------
+    FieldFault : it is none of 0.1, 0.2, 0.5 and 1 s: the plan's times would be cut short or drawn out.
+    """
+    step_s = connection.simulation.getDeltaT()
+    step_ds = to_ds(step_s)
+    if step_ds not in STEPS_DS or not math.isclose(step_s * 10, step_ds):
+        allowed = ", ".join(f"{each / 10:g}" for each in STEPS_DS)
+        raise FieldFault("sumo", f"its step-length is {step_s:g} s; allowed are {allowed} s")
+    return step_ds
 
 
 def compiled(connection: Any, domain: str, name: str) -> Callable[..., Any]:
@@ -202,7 +278,8 @@ def connect(host: str, port: int) -> Any:
     except ModuleNotFoundError as error:
         raise FieldFault("sumo", "TraCI is not installed: pip install 'bitgoeul[sim]'") from error
     try:
-        connection = traci.connect(port=port, host=host, numRetries=CONNECT_TRIES, waitBetweenRetries=0.5)
+        with redirect_stdout(sys.stderr):  # it prints its retries
+            connection = traci.connect(port=port, host=host, numRetries=CONNECT_TRIES, waitBetweenRetries=0.5)
         connection.setOrder(1)
     except (traci.FatalTraCIError, traci.TraCIException, OSError) as error:
         raise FieldFault("sumo", f"no SUMO answers at {host}:{port} ({error})") from error
@@ -211,6 +288,6 @@ def connect(host: str, port: int) -> Any:
 
 def as_fault(error: Exception) -> Exception:
     """Return SUMO's own errors, by libsumo or TraCI, as a `FieldFault`; others unchanged."""
-    if type(error).__name__ in ("FatalTraCIError", "TraCIException") or isinstance(error, ConnectionError):
+    if type(error).__name__ == "FatalTraCIError" or isinstance(error, ConnectionError):
         return FieldFault("sumo", f"the simulation ended: {error}")
-    return error
+    return FieldFault("sumo", str(error)) if type(error).__name__ == "TraCIException" else error

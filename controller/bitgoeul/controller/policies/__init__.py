@@ -17,6 +17,8 @@ from .plain import Actuated, Fixed
 from .scorers import MAX_PRESSURE_WEIGHTS, LinearChooser, OnnxChooser
 
 SHIPPED_POLICY = "learned.onnx"
+LONGEST_EXTENSION_S = 120
+"""Longest extension maximum a controller may be given. [s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,20 @@ class PolicyOptions:
     form: str | None = None
     extension_max_s: float | None = None
     policy_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no policy can be made with.
+
+        Raises
+        ------
+        ValueError : an unknown form, or a maximum that is not 0 to 120 s.
+        """
+        if self.form not in (None, "P", "R"):
+            raise ValueError(f"form = {self.form!r}: allowed are P and R")
+        if self.extension_max_s is not None and not 0 <= self.extension_max_s <= LONGEST_EXTENSION_S:
+            raise ValueError(
+                f"extension maximum = {self.extension_max_s}: allowed are 0 to {LONGEST_EXTENSION_S} s"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,7 @@ from typing import Protocol
 from ..choices import Choice, ChoiceRules
 from ..observe import ChoiceObserver, Observation
 from ..plan import SitePlan
-from ..signals import PATTERN_FREE, Commands
 from ..situation import Proposal, Situation
-
-_FREE = Proposal(Commands(pattern=PATTERN_FREE))
 
 
 class Chooser(Protocol):
@@ -48,7 +45,8 @@ class ChoicePolicy:
     Notes
     -----
     A decision is due when every green has served its minimum and the last choice is done: a stay when its
-    time is over, a go when its phases are green. An illegal pick is replaced by `default_choice`.
+    time is over, a go when its phases are green. Until the first one the phases
+    found stay. An illegal pick is replaced by `default_choice`.
     """
 
     reads_vehicles = True
@@ -84,9 +82,8 @@ class ChoicePolicy:
             choice = self.rules.choices[index]
             self._commitment = Commitment(choice, situation.snapshot.now_ds + choice.stay_ds)
             self.decisions += 1
-        if self._commitment is None:
-            return _FREE
-        return self._orders(self._commitment.choice, situation.snapshot.lamps.green)
+        choice = self._commitment.choice if self._commitment else self.rules.choices[0]
+        return self._orders(choice, situation.snapshot.lamps.green)
 
     def _orders(self, choice: Choice, current: int) -> Proposal:
         """Return the proposal that carries out a choice; the same object for the same question."""
