@@ -136,3 +136,67 @@ def test_control_refuses_a_network_without_the_plans_signal(exported):
     sumo.wait()
     assert done.returncode == 2
     assert "'J'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("step_length", "is_allowed"),
+    [("0.15", False), ("0.3", False), ("0.05", False), ("0.1", True), ("1", True)],
+)
+def test_control_refuses_steps_that_would_bend_the_plans_times(exported, step_length, is_allowed):
+    port = sumolib.miscutils.getFreeSocketPort()
+    text = exported.read_text()
+    assert '<step-length value="0.5"/>' in text
+    exported.write_text(text.replace('<step-length value="0.5"/>', f'<step-length value="{step_length}"/>'))
+    sumo = start_sumo(exported, port)
+    command = control_command(port, "eta", "--minutes", "1")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    sumo.wait(timeout=20)
+    assert done.returncode == (0 if is_allowed else 2), done.stderr
+    if not is_allowed:
+        assert "step-length" in done.stderr
+        assert "allowed are 0.1, 0.2, 0.5, 1 s" in done.stderr
+
+
+FOREIGN = {
+    "a crossing's link": (
+        {"sumo_link = 18": "sumo_link = 19", "sumo_link = 19": "sumo_link = 18"},
+        "is not that of",
+    ),
+    "a crossing's length": (
+        {"length_m = 35.0": "length_m = 34.5"},
+        "35.0 m long in the network, 34.5 m in the plan",
+    ),
+    "the program": ({'program = "plan"': 'program = "other"'}, "no program 'other'"),
+    "a loop": ({'sumo_id = "pass_W_1"': 'sumo_id = "pass_W_9"'}, "lacks the plan's detectors pass_W_9"),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), FOREIGN.values(), ids=FOREIGN)
+def test_a_plan_that_is_not_the_networks_is_refused_when_control_attaches(exported, changes, message):
+    plan_file = exported.parent / "plan.toml"
+    lines = plan_file.read_text().splitlines()
+    assert set(changes) <= set(lines)
+    plan_file.write_text("\n".join(changes.get(line, line) for line in lines))
+    port = sumolib.miscutils.getFreeSocketPort()
+    sumo = start_sumo(exported, port)
+    command = [*control_command(port, "eta"), "--site", str(plan_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    sumo.wait(timeout=20)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+
+
+def test_a_run_ended_by_sigterm_leaves_no_scratch_folder(tmp_path):
+    program = "from bitgoeul.controller.cli import main; main()"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, "run", "bukmun_5", "--minutes", "600"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(tmp_path.glob("bitgoeul-*/0/tripinfo.xml")):
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.terminate()
+    assert run.wait(timeout=20) == 143
+    assert not list(tmp_path.iterdir())
