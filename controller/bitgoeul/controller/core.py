@@ -15,7 +15,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from .plan import SitePlan
-from .signals import NO_CALLS, NO_COMMANDS, PATTERN_BY_PLAN, PATTERN_FREE, Calls, Commands, Lamps
+from .signals import (
+    NO_CALLS,
+    NO_COMMANDS,
+    PATTERN_BY_PLAN,
+    PATTERN_FREE,
+    CabinetStatus,
+    Calls,
+    Commands,
+    Lamps,
+)
 from .timing import CorePlan, compile_plan
 
 NEVER_DS = 1 << 62
@@ -75,28 +84,6 @@ class CoreState:
     next_barrier: int
     rings: tuple[Ring, ...]
     ped_calls: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CabinetStatus:
-    """What a cabinet reports besides its lamps (NTCIP phaseStatusGroup, plus our own `held`).
-
-    Parameters
-    ----------
-    phase_on, phase_next : masks of the phases in service and those that follow.
-    vehicle_calls, ped_calls : registered demand.
-    held : phases whose green would end now but for a hold.
-    red_held : phases whose red clearance has run out but is held.
-    pattern : pattern in effect, or `PATTERN_FREE`.
-    """
-
-    phase_on: int
-    phase_next: int
-    vehicle_calls: int
-    ped_calls: int
-    held: int
-    red_held: int
-    pattern: int
 
 
 class SignalCore:

@@ -86,6 +86,28 @@ class Lamps:
     ped_clear: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CabinetStatus:
+    """What a cabinet reports besides its lamps (NTCIP phaseStatusGroup, plus our own `held`).
+
+    Parameters
+    ----------
+    phase_on, phase_next : masks of the phases in service and those that follow.
+    vehicle_calls, ped_calls : registered demand.
+    held : phases whose green would end now but for a hold.
+    red_held : phases whose red clearance has run out but is held.
+    pattern : pattern in effect, or `PATTERN_FREE`.
+    """
+
+    phase_on: int
+    phase_next: int
+    vehicle_calls: int
+    ped_calls: int
+    held: int
+    red_held: int
+    pattern: int
+
+
 NO_CALLS = Calls()
 NO_COMMANDS = Commands()
 ALL_RED = Lamps()
