@@ -319,13 +319,13 @@ class SignalCore:
 
     def _red_held_mask(self) -> int:
         """Return the phases whose red clearance has run out but is held."""
-        mask = 0
-        for ring in self._rings:
-            if ring.phase and ring.interval is Interval.RED_CLEAR:
-                is_over = self.now_ds >= ring.since_ds + self.timing.phases[ring.phase].red_clear_ds
-                if is_over and self._commands.red_hold >> (ring.phase - 1) & 1:
-                    mask |= 1 << (ring.phase - 1)
-        return mask
+        over = (ring for ring in self._rings if ring.phase and self._has_run_out(ring))
+        return sum(1 << (ring.phase - 1) for ring in over) & self._commands.red_hold
+
+    def _has_run_out(self, ring: Ring) -> bool:
+        """Tell whether a ring's red clearance has lasted its time; a ring at rest has none."""
+        is_red = ring.interval is Interval.RED_CLEAR
+        return is_red and (not ring.phase or _is_timed_out(self, ring, 0))
 
     # --- what follows -----------------------------------------------------------------------------
 
@@ -335,12 +335,8 @@ class SignalCore:
 
     def _is_clear(self, ring: Ring) -> bool:
         """Tell whether a ring's red clearance has run out and is not held."""
-        if ring.interval is not Interval.RED_CLEAR:
-            return False
-        if not ring.phase:
-            return True
-        is_over = self.now_ds >= ring.since_ds + self.timing.phases[ring.phase].red_clear_ds
-        return is_over and not self._commands.red_hold >> (ring.phase - 1) & 1
+        is_held = ring.phase and self._commands.red_hold >> (ring.phase - 1) & 1
+        return self._has_run_out(ring) and not is_held
 
     def _may_start(self, ring: Ring, index: int) -> bool:
         """Tell whether the next phase of this ring starts now, inside its barrier group."""
