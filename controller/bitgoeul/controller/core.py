@@ -276,8 +276,6 @@ class SignalCore:
             if is_untimed and self._has_conflicting_demand(index):
                 self._rings[index] = replace(ring, max_since_ds=self.now_ds)
 
-    # --- what ends a green ------------------------------------------------------------------------
-
     def _wants_to_end(self, ring: Ring, index: int) -> bool:
         """Tell whether a green has served its minimum and has a reason to end (hold apart)."""
         timing = self.timing.phases[ring.phase]
