@@ -78,6 +78,7 @@ class SumoJunction:
         street.follow(self.trace)
         self.now_ds, self.warmup_ds = now_ds, warmup_ds
         self._simulation_step = connection.simulationStep
+        self._street_act, self._street_observe = street.act, street.observe
         self._lamps = ALL_RED
         self._commands = NO_COMMANDS
         self._is_warm = False
@@ -95,7 +96,7 @@ class SumoJunction:
             for listener in self.lamp_listeners:
                 listener(now_ds, self._lamps, lamps)
             self._lamps = lamps
-        self.street.act(now_ds, lamps)
+        self._street_act(now_ds, lamps)
         self._simulation_step()
         self.now_ds = now_ds + self.step_ds
         self._observe()
@@ -105,7 +106,7 @@ class SumoJunction:
         if not self._is_warm and self.now_ds >= self.warmup_ds:
             self._is_warm = True
             self.loop.take_over(self.policy, self.guard)
-        self.street.observe(self.now_ds)
+        self._street_observe(self.now_ds)
         self.loop.observe()
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from bitgoeul.controller.detection import Frame
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.trace import Trace
 
@@ -29,13 +28,11 @@ class EmulatedStreet:
     ) -> None:
         self.walkers = WalkerDriver(connection, plan, is_recording=is_recording)
         self.detector = EmulatedDetector(self.walkers, plan, preset(detector), seed)
+        # Bound, not wrapped: these four are called in every step.
+        self.frames = self.detector.frames
         self.observe = self.walkers.observe
         self.act = self.walkers.act
         self.release = self.walkers.release_all
-
-    def frames(self, now_ds: int) -> tuple[Frame, ...]:
-        """Return the newest delivered frame of each crossing."""
-        return self.detector.frames(now_ds)
 
     def follow(self, trace: Trace) -> None:
         """Tell the trace of everyone who steps on or off a crossing."""
