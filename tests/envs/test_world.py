@@ -67,6 +67,7 @@ def test_the_benchmarks_replay_has_the_same_trips():
     ("changes", "message"),
     [
         ({"seed": -1}, "seed = -1"),
+        ({"seed": 2**31}, "between 0 and 2147483647"),
         ({"minutes": 0}, "at least 1 minute"),
         ({"minutes": -5}, "at least 1 minute"),
         ({"extension_max_s": -1.0}, "allowed are 0 to 120"),

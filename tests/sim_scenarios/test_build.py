@@ -192,3 +192,13 @@ def test_without_netconvert_the_install_line_is_given(monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda _: None)
     with pytest.raises(ScenarioError, match=r"pip install 'bitgoeul\[sim\]'"):
         build.netconvert_path()
+
+
+@pytest.mark.parametrize("damage", ["", "<net>"])
+def test_a_damaged_network_in_the_cache_is_built_again(bukmun, tmp_path, monkeypatch, damage):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    built = build_network(bukmun).net_path
+    whole = built.read_text().rpartition("-->")[2]  # before it stands when it was built
+    built.write_text(damage)
+    assert build_network(bukmun).net_path == built
+    assert built.read_text().rpartition("-->")[2] == whole
