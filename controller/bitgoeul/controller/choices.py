@@ -72,7 +72,6 @@ class ChoiceRules:
             for barrier, numbers in enumerate(barriers)
             for place, number in enumerate(numbers)
         }
-        self._rings = len(plan.rings)
         self._all = phase_mask(phase.number for phase in plan.phases)
         self._walks = phase_mask(phase.number for phase in plan.phases if phase.walk_s > 0)
         self._min_green_ds = {phase.number: to_ds(phase.min_green_s) for phase in plan.phases}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from .plan import SitePlan
 from .signals import ALL_RED, Lamps, phase_bit
-from .timing import to_ds
 
 NOT_YET_DS = -1
 """A moment that has not come in this service. [0.1 s]"""
@@ -83,9 +82,6 @@ class SignalClocks:
             )
             for index, crossing in enumerate(plan.crossings)
         )
-        self.yellow_and_red_ds = {
-            phase.number: to_ds(phase.yellow_s) + to_ds(phase.red_clear_s) for phase in plan.phases
-        }
 
     def follow(self, now_ds: int, lamps: Lamps) -> None:
         """Take note of the lamps read back at `now_ds`; cheap when nothing changed."""

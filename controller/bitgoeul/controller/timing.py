@@ -29,10 +29,6 @@ class PhaseTiming:
     min_green_ds: int
     max_green_ds: int
     passage_ds: int
-    yellow_ds: int
-    red_clear_ds: int
-    walk_ds: int
-    ped_clear_ds: int
     duration_ds: dict[str, int]
 
 
@@ -113,10 +109,6 @@ def _compile_phase(phase: Phase) -> PhaseTiming:
         min_green_ds=to_ds(phase.min_green_s),
         max_green_ds=to_ds(phase.max_green_s),
         passage_ds=to_ds(phase.passage_s),
-        yellow_ds=durations["yellow"],
-        red_clear_ds=durations["red_clear"],
-        walk_ds=durations["walk"],
-        ped_clear_ds=durations["ped_clear"],
         duration_ds=durations,
     )
 

@@ -80,7 +80,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
     ) -> None:
         self.render_mode = render_mode
         self.site: Site = load_site(site)
-        self._hour, self._minutes, self._detector = hour, minutes, detector
+        self._hour, self._detector = hour, detector
         self._form, self._extension_max_s = form, extension_max_s
         self._strict, self._backend = strict, backend
         self.observation_space = spaces.Dict(  # type: ignore[assignment]

@@ -27,9 +27,10 @@ from rich.progress import (
 from rich.table import Table
 
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.sim_scenarios.files import write_text
 from bitgoeul.training import compare as comparing
 from bitgoeul.training.intervals import MEASURE, Interval, Summary, format_ends, format_mean, summarise
-from bitgoeul.training.store import RunStore, code_version, write_text
+from bitgoeul.training.store import RunStore, code_version
 
 if TYPE_CHECKING:
     from bitgoeul.envs.world import RunSpec

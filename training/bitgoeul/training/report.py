@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from bitgoeul.sim_scenarios.files import write_text
 from bitgoeul.training.figures import (
     FONTS,
     Drawing,
@@ -31,7 +32,7 @@ from bitgoeul.training.intervals import (
     format_ends,
     format_mean,
 )
-from bitgoeul.training.store import LEGAL_ENTRIES, write_text
+from bitgoeul.training.store import LEGAL_ENTRIES
 from bitgoeul.training.time_space import time_space
 from bitgoeul.training.verdicts import verdicts
 

@@ -201,16 +201,6 @@ def check_part(part: Path) -> None:
             raise ScenarioError(f"{path}: stored run is damaged (its content changed); {advice}")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def code_version(extra_files: Iterable[Path] = ()) -> str:
     """Return a hash of all code and site files that a run's result depends on.
 

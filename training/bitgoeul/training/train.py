@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.policies.scorers import MAX_PRESSURE_WEIGHTS
+from bitgoeul.sim_scenarios.files import write_text
 
 from . import compare
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -28,7 +29,7 @@ from .processes import ending_on_sigterm, scratch_folder
 from .recipe import Recipe
 from .rollouts import TimedRolloutBuffer
 from .scorer import ScorerPolicy
-from .store import RunStore, code_version, write_text
+from .store import RunStore, code_version
 
 if TYPE_CHECKING:
     from bitgoeul.envs.world import RunSpec
