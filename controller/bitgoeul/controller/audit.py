@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .guard import Intervention, Verdict
 from .plan import SitePlan
-from .signals import NO_COMMANDS, Commands, phase_bit
+from .signals import NO_COMMANDS, Commands, phase_mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Audit:
             return
         reasons = dict(verdict.reasons)
         for crossing in self.plan.crossings:
-            bit = phase_bit(self.plan.phase_of(crossing.id))
+            bit = phase_mask(self.plan.walk_phases(crossing.id))
             reason = reasons.get(crossing.id, "")
             is_held = bool(binding & bit and reason)
             if is_held and crossing.id not in self._running:

@@ -10,6 +10,7 @@ from .plan import SitePlan
 from .signals import PATTERN_FREE, Commands, phase_mask
 from .situation import Situation
 from .timing import to_ds
+from .timing_checks import least_service_s
 
 STAY_S: tuple[int, ...] = (2, 5)
 """Lengths of the stay choices (DESIGN: what a policy chooses). [s]"""
@@ -182,5 +183,4 @@ def _longest_service_s(plan: SitePlan, number: int) -> float:
     """Return a phase's longest unavoidable service: minimum, extension at its maximum, yellow, red. [s]"""
     phase = plan.phase(number)
     extension_s = max((plan.extension_max_s(crossing) for crossing in phase.crossings), default=0.0)
-    minimum_s = max(phase.min_green_s, phase.walk_s + phase.ped_clear_s)
-    return minimum_s + extension_s + phase.yellow_s + phase.red_clear_s
+    return least_service_s(phase) + extension_s + phase.yellow_s + phase.red_clear_s

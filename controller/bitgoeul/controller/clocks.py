@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .plan import SitePlan
-from .signals import ALL_RED, Lamps, phase_bit
+from .signals import ALL_RED, Lamps, phase_bit, phase_mask
 
 NOT_YET_DS = -1
 """A moment that has not come in this service. [0.1 s]"""
@@ -32,7 +32,7 @@ class CrossingService:
     """One crossing's present or last service: walk, clearance, and what comes after. [0.1 s]
 
     A service is open from the start of walk until `close` is called by whoever ends the extension, or
-    the next walk starts.
+    the next walk starts. `bit` is the mask of its phases: one, but for a pedestrian overlap.
     """
 
     crossing: str
@@ -77,7 +77,7 @@ class SignalClocks:
             CrossingService(
                 crossing=crossing.id,
                 index=index,
-                bit=phase_bit(plan.phase_of(crossing.id)),
+                bit=phase_mask(plan.walk_phases(crossing.id)),
                 clears_after_s=plan.clears_after_s(crossing.id),
             )
             for index, crossing in enumerate(plan.crossings)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 from .plan import SitePlan
 from .signals import (
@@ -412,7 +413,7 @@ class SignalCore:
 
     def _indicate(self) -> Lamps:
         """Return the lamps of the present intervals."""
-        masks = dict.fromkeys(("green", "yellow", "walk", "ped_clear"), 0)
+        masks: Any = dict.fromkeys(("green", "yellow", "walk", "ped_clear"), 0)
         for ring in self._rings:
             if ring.phase:
                 for lamp in INDICATIONS[ring.interval]:

@@ -33,6 +33,17 @@ HEALTHY_SERVICES = 10
 """Normal services after which a faulty sensor is trusted again (promise 4)."""
 FOREVER_DS = 1 << 62
 """Later than any run. [0.1 s]"""
+PHASE_MASKS = (
+    "hold",
+    "force_off",
+    "phase_omit",
+    "ped_omit",
+    "vehicle_call",
+    "ped_call",
+    "walk_rest",
+    "red_hold",
+)
+"""The commands that name phases."""
 HOUR_DS = 36_000
 """An hour. [0.1 s]"""
 
@@ -223,7 +234,7 @@ class Guard:
         if not all(isinstance(value, int) for value in asked):
             interventions.append(Intervention("", "policy_fault", "the policy's orders are no phase masks"))
             return Commands()
-        if any(mask & ~self._plan_mask for mask in asked[:-1]):  # the last is the pattern
+        if any(getattr(commands, name) & ~self._plan_mask for name in PHASE_MASKS):
             interventions.append(Intervention("", "policy_fault", "the policy named phases not in the plan"))
             return Commands()
         self._trusted = commands

@@ -25,15 +25,19 @@ from .plan_parts import (
     Leg,
     Limits,
     Movement,
+    Overlap,
     Pattern,
     PermittedYield,
     Phase,
     PhaseNumber,
     PlanPart,
+    Preempt,
     Seconds,
     SiteInfo,
     SumoMapping,
+    Unit,
 )
+from .timing_checks import least_service_s
 
 __all__ = [
     "Crossing",
@@ -41,14 +45,17 @@ __all__ = [
     "Leg",
     "Limits",
     "Movement",
+    "Overlap",
     "Pattern",
     "PermittedYield",
     "Phase",
     "PhaseNumber",
+    "Preempt",
     "Seconds",
     "SiteInfo",
     "SitePlan",
     "SumoMapping",
+    "Unit",
     "checked_plan",
     "load_plan",
     "parse_plan",
@@ -80,6 +87,9 @@ class SitePlan(PlanPart):
     ntcip: dict[str, PhaseNumber] = Field(
         default_factory=dict
     )  # plan phase as text -> cabinet phase; empty: the same
+    overlaps: tuple[Overlap, ...] = ()
+    preempts: tuple[Preempt, ...] = ()
+    unit: Unit = Unit()
 
     def phase(self, number: int) -> Phase:
         """Return a phase by its number; ValueError when the plan has none such."""
@@ -98,12 +108,21 @@ class SitePlan(PlanPart):
         return _found(self._leg_by_id, leg_id, "leg")
 
     def phase_of(self, crossing_id: str) -> int:
-        """Return the number of the one phase that a crossing's walk belongs to."""
-        return _found(self._phase_by_crossing, crossing_id, "crossing with a phase")
+        """Return the number of the phase a crossing's walk belongs to: the first of `walk_phases`."""
+        return self.walk_phases(crossing_id)[0]
+
+    def walk_phases(self, crossing_id: str) -> tuple[int, ...]:
+        """Return the phases in which a crossing has walk, ascending; several in a pedestrian overlap."""
+        return _found(self._phases_by_crossing, crossing_id, "crossing with a phase")
 
     def phases_of(self, movement_id: str) -> tuple[int, ...]:
-        """Return the numbers of the phases in which a movement is green, ascending."""
+        """Return the numbers of the phases in which a movement is green, ascending; overlaps apart."""
         return tuple(n for n in self.phase_numbers if movement_id in self._phase_by_number[n].movements)
+
+    def movements_of(self, number: int) -> tuple[str, ...]:
+        """Return the movements that are green in a phase, those of its overlaps included."""
+        overlapping = (m for overlap in self.overlaps if number in overlap.phases for m in overlap.movements)
+        return tuple(dict.fromkeys((*self.phase(number).movements, *overlapping)))
 
     def place_of(self, number: int) -> tuple[int, int]:
         """Return (ring, barrier) of a phase, both counted from 0."""
@@ -126,9 +145,9 @@ class SitePlan(PlanPart):
         return _found(self._conflicting_phases, crossing_id, "crossing")
 
     def clears_after_s(self, crossing_id: str) -> float:
-        """Return the yellow and red clearance that follow a crossing's parent green. [s]"""
-        phase = self.phase(self.phase_of(crossing_id))
-        return phase.yellow_s + phase.red_clear_s
+        """Return the least yellow and red clearance that follow a crossing's parent green. [s]"""
+        phases = (self.phase(number) for number in self.walk_phases(crossing_id))
+        return min(phase.yellow_s + phase.red_clear_s for phase in phases)
 
     def extension_max_s(self, crossing_id: str) -> float:
         """Return the longest extension of a crossing, in seconds.
@@ -143,7 +162,7 @@ class SitePlan(PlanPart):
     def minimum_split_s(self, number: int) -> float:
         """Return the least split of a phase, in seconds.
 
-        The longer of min green and walk + pedestrian clearance, then yellow and red clearance.
+        The least service (`timing_checks.least_service_s`), then yellow and red clearance.
         """
         return _found(self._minimum_splits_s, number, "phase")
 
@@ -240,8 +259,12 @@ class SitePlan(PlanPart):
         return {leg.id: leg for leg in self.legs}
 
     @cached_property
-    def _phase_by_crossing(self) -> dict[str, int]:
-        return {crossing: phase.number for phase in self.phases for crossing in phase.crossings}
+    def _phases_by_crossing(self) -> dict[str, tuple[int, ...]]:
+        walked = {name for phase in self.phases for name in phase.crossings}
+        return {
+            name: tuple(n for n in self.phase_numbers if name in self._phase_by_number[n].crossings)
+            for name in walked
+        }
 
     @cached_property
     def _place_by_phase(self) -> dict[int, tuple[int, int]]:
@@ -288,7 +311,7 @@ class SitePlan(PlanPart):
                 for number in self.phase_numbers
                 if any(
                     relations.get((movement, crossing.id)) == "conflict"
-                    for movement in self._phase_by_number[number].movements
+                    for movement in self.movements_of(number)
                 )
             )
             for crossing in self.crossings
@@ -297,20 +320,15 @@ class SitePlan(PlanPart):
     @cached_property
     def _extension_max_s(self) -> dict[str, float]:
         return {
-            crossing.id: _extension_max_s(
-                crossing, self._phase_by_number[self._phase_by_crossing[crossing.id]]
-            )
+            crossing.id: _extension_max_s(crossing, self.clears_after_s(crossing.id))
             for crossing in self.crossings
-            if crossing.id in self._phase_by_crossing
+            if crossing.id in self._phases_by_crossing
         }
 
     @cached_property
     def _minimum_splits_s(self) -> dict[int, float]:
         return {
-            phase.number: round(
-                max(phase.min_green_s, phase.walk_s + phase.ped_clear_s) + phase.yellow_s + phase.red_clear_s,
-                1,
-            )
+            phase.number: round(least_service_s(phase) + phase.yellow_s + phase.red_clear_s, 1)
             for phase in self.phases
         }
 
@@ -322,12 +340,12 @@ def _found(table: Mapping[Key, Value], key: Key, what: str) -> Value:
         raise ValueError(f"the plan has no {what} {key}") from None
 
 
-def _extension_max_s(crossing: Crossing, phase: Phase) -> float:
+def _extension_max_s(crossing: Crossing, clears_after_s: float) -> float:
     if crossing.extension_max_s is not None:
         return crossing.extension_max_s
     slow_s = crossing.length_m / EXTENSION_SLOW_MPS - crossing.length_m / EXTENSION_CLEARANCE_MPS
     shortest_s, longest_s = EXTENSION_MAX_RANGE_S
-    needed_s = math.ceil((slow_s - phase.yellow_s - phase.red_clear_s) * 10 - 1e-6) / 10
+    needed_s = math.ceil((slow_s - clears_after_s) * 10 - 1e-6) / 10
     return min(max(needed_s, shortest_s), longest_s)
 
 

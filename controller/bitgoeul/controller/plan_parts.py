@@ -16,6 +16,8 @@ EXTENSION_CLEARANCE_MPS = 1.3
 """Walking speed of the clearance that the extension follows (FACTS, flashing green). [m/s] [M]"""
 EXTENSION_MAX_RANGE_S = (8.0, 45.0)
 """Shortest and longest maximum of an extension (DESIGN, extension). [s] [A]"""
+PREEMPT_WALKER_MAX_S = 10.0
+"""Longest time after clearance for which a preemption waits for a walker. [s] [A]"""
 DESIGN_SPEED_RANGE_MPS = (0.3, 1.5)
 """Slowest and fastest design speed of a crossing that a plan may state. [m/s] [A]"""
 
@@ -106,9 +108,50 @@ class Phase(PlanPart):
     red_clear_s: Seconds
     walk_s: Seconds = 0.0
     ped_clear_s: Seconds = 0.0
-    vehicle_recall: Literal["none", "min", "max"] = "none"
+    vehicle_recall: Literal["none", "min", "max", "soft"] = "none"
     ped_recall: bool = False
     dual_entry: bool = False
+    max_green_2_s: Seconds | None = None  # max 2; None: the same as max_green_s (max 1)
+    dynamic_max_s: Seconds | None = None  # limit of the running max; None: no dynamic max
+    dynamic_step_s: Seconds = 0.0  # added after two max-outs in a row, taken off after two gap-outs
+    simultaneous_gap: bool = True  # at a barrier, gapped out only together with the other ring
+    conditional_service: bool = False  # served again before the barrier while the other ring goes on
+    rest_in_walk: bool = False  # walk stays while nobody waits for a conflicting phase
+    walk_delay_s: Seconds = 0.0  # delayed walk: green first, walk so much later
+    leading_walk_s: Seconds = 0.0  # leading walk (LPI): walk first, green so much later
+    red_revert_s: Seconds = 2.0  # least red before the same phase is green again
+
+
+class Overlap(PlanPart):
+    """A vehicle overlap: green with any of its phases, and on from one of them to the next.
+
+    A crossing needs none: named by several phases, it walks in each (pedestrian overlap).
+    """
+
+    id: str
+    phases: tuple[PhaseNumber, ...]
+    movements: tuple[str, ...]
+
+
+class Preempt(PlanPart):
+    """A preemption: named phases reached safely and held, then a named exit."""
+
+    number: int = Field(ge=1, le=8)
+    name: str
+    phases: tuple[PhaseNumber, ...]
+    exit_phases: tuple[PhaseNumber, ...]
+    delay_s: Seconds = 0.0
+    min_dwell_s: Seconds = 0.0
+    walker_max_s: float = Field(10.0, ge=0, le=PREEMPT_WALKER_MAX_S)  # holds kept so long after clearance
+
+
+class Unit(PlanPart):
+    """What concerns the whole cabinet: start-up, automatic flash, backup."""
+
+    startup_flash_s: Seconds = 0.0
+    startup_red_s: Seconds = 0.0
+    main_phases: tuple[PhaseNumber, ...] = ()  # flash is entered in their red, left into their green
+    backup_s: Seconds = 0.0  # without orders for so long the cabinet runs its own plan; 0: not watched
 
 
 class Pattern(PlanPart):
@@ -120,6 +163,12 @@ class Pattern(PlanPart):
     cycle_s: Seconds
     offset_s: Seconds = 0.0
     splits: dict[str, Seconds]  # phase number as text -> seconds incl. yellow and red clearance
+    mode: Literal["pretimed", "coordinated"] = "pretimed"  # coordinated: other phases need a call
+    coordinated: tuple[PhaseNumber, ...] = ()  # phases that rest in green until their yield point
+    force_off: Literal["fixed", "floating"] = "fixed"
+    permissive_s: Seconds | None = None  # how long after the yield point; None: while each still fits
+    offset_correction: Literal["shortway", "dwell"] = "shortway"
+    max_green: Literal[1, 2] = 1
 
 
 class Detector(PlanPart):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .plan_parts import DESIGN_SPEED_RANGE_MPS
-from .timing_checks import TOLERANCE_S, needed_service_s
+from .timing_checks import TOLERANCE_S, least_service_s, needed_service_s
 
 if TYPE_CHECKING:
     from .plan import Limits, Pattern, Phase, SitePlan
@@ -44,10 +44,7 @@ def retimed_plan(plan: SitePlan, design_speed_mps: float) -> SitePlan:
     limits = plan.limits.model_copy(update={"design_speed_mps": float(design_speed_mps)})
     phases = [_retimed_phase(plan, phase, limits) for phase in plan.phases]
     minimums_s = {
-        phase.number: max(phase.min_green_s, phase.walk_s + phase.ped_clear_s)
-        + phase.yellow_s
-        + phase.red_clear_s
-        for phase in phases
+        phase.number: least_service_s(phase) + phase.yellow_s + phase.red_clear_s for phase in phases
     }
     document = plan.model_dump(mode="json", exclude_none=True)
     document["limits"] = limits.model_dump(mode="json")

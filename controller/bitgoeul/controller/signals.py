@@ -11,6 +11,8 @@ from functools import lru_cache
 
 PATTERN_BY_PLAN = 0
 """`Commands.pattern`: the cabinet picks the pattern by its own time of day."""
+PATTERN_FLASH = 255
+"""`Commands.pattern`: automatic flash (NTCIP 1202 systemPatternControl 255)."""
 PATTERN_FREE = 254
 """`Commands.pattern`: uncoordinated operation (NTCIP 1202 systemPatternControl 254)."""
 
@@ -52,7 +54,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """What a controller may ask of a cabinet; every field but the last three is NTCIP 1202.
+    """What may be asked of a cabinet: NTCIP 1202 control objects, and what only our own core knows.
 
     Parameters
     ----------
@@ -62,7 +64,12 @@ class Commands:
     vehicle_call, ped_call : register demand.
     walk_rest : rest in walk on these phases once walk is served (unit control bit 5 in NTCIP).
     red_hold : keep the red clearance of these phases (own core only; form R).
-    pattern : `PATTERN_BY_PLAN`, `PATTERN_FREE`, or a pattern number of the plan.
+    ped_extend : crossings (bit 0: the plan's first) whose flashing green goes on in an extension, if
+        the plan displays it so (own core only).
+    stop_time, ped_recycle, max_2 : rings (bit 0: ring 1) whose time stands still; whose walk is served
+        again in a held or unwanted green; whose greens run to max 2 (NTCIP ring control groups).
+    preempt : number of the preemption input that is on; 0 none. The lowest number is the cabinet's to see.
+    pattern : `PATTERN_BY_PLAN`, `PATTERN_FREE`, `PATTERN_FLASH`, or a pattern number of the plan.
     """
 
     hold: int = 0
@@ -73,22 +80,39 @@ class Commands:
     ped_call: int = 0
     walk_rest: int = 0
     red_hold: int = 0
+    ped_extend: int = 0
+    stop_time: int = 0
+    ped_recycle: int = 0
+    max_2: int = 0
+    preempt: int = 0
     pattern: int = PATTERN_BY_PLAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lamps:
-    """Indications read back from the cabinet; what is in no mask is red, or don't walk."""
+    """Indications read back from the cabinet; what is in no mask is red, or don't walk.
+
+    Parameters
+    ----------
+    green, yellow, walk, ped_clear : phases.
+    overlap_green, overlap_yellow : overlaps (bit 0: the plan's first).
+    ped_extend : crossings (bit 0: the plan's first) whose flashing green goes on in an extension.
+    is_flashing : the unit flashes; every other mask is 0 and walkers' heads are dark.
+    """
 
     green: int = 0
     yellow: int = 0
     walk: int = 0
     ped_clear: int = 0
+    overlap_green: int = 0
+    overlap_yellow: int = 0
+    ped_extend: int = 0
+    is_flashing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CabinetStatus:
-    """What a cabinet reports besides its lamps (NTCIP phaseStatusGroup, plus our own `held`).
+    """What a cabinet reports besides its lamps (NTCIP phaseStatusGroup, plus our own).
 
     Parameters
     ----------
@@ -96,7 +120,9 @@ class CabinetStatus:
     vehicle_calls, ped_calls : registered demand.
     held : phases whose green would end now but for a hold.
     red_held : phases whose red clearance has run out but is held.
-    pattern : pattern in effect, or `PATTERN_FREE`.
+    pattern : pattern in effect, `PATTERN_FREE` or `PATTERN_FLASH`.
+    preempt : number of the preemption in effect; 0 none.
+    out_of_step_ds : how far the cycle lags behind its pattern, negative ahead; 0 in step. [0.1 s]
     """
 
     phase_on: int
@@ -106,6 +132,8 @@ class CabinetStatus:
     held: int
     red_held: int
     pattern: int
+    preempt: int = 0
+    out_of_step_ds: int = 0
 
 
 NO_CALLS = Calls()

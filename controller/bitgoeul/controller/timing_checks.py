@@ -28,6 +28,12 @@ def needed_service_s(crossing: Crossing, limits: Limits) -> float:
     return limits.entry_time_s + crossing.length_m / limits.design_speed_mps
 
 
+def least_service_s(phase: Phase) -> float:
+    """Return the shortest green of a phase with its walk: leading or delayed walk included. [s]"""
+    walked_s = phase.walk_s + phase.ped_clear_s + phase.walk_delay_s if phase.walk_s else 0.0
+    return max(phase.min_green_s + phase.leading_walk_s, walked_s)
+
+
 def timing_faults(plan: SitePlan) -> Iterator[PlanFault]:
     """Yield the faults in the phases' own times."""
     crossings = {crossing.id: crossing for crossing in plan.crossings}

@@ -11,7 +11,7 @@ import numpy as np
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
-from bitgoeul.controller.signals import Lamps, phase_bit, phase_mask
+from bitgoeul.controller.signals import Lamps, phase_mask
 
 from .layout import Connection
 from .pet import PetWatch
@@ -91,17 +91,15 @@ class Measures:
         self._pet = PetWatch(connection, plan, driver)
         self._records: list[CrossingRecord] = []
         self._active: list[dict[str, CrossingRecord]] = [{} for _ in plan.crossings]
-        phase_of = {crossing_id: phase for phase in plan.phases for crossing_id in phase.crossings}
-        self._bits = tuple(phase_bit(phase_of[crossing.id].number) for crossing in plan.crossings)
+        self._bits = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
         self._conflicts = tuple(phase_mask(plan.conflicting_phases(c.id)) for c in plan.crossings)
         self._yields = tuple(_yielding_phases(plan, crossing.id) for crossing in plan.crossings)
         self._within_s = tuple(
-            phase_of[c.id].yellow_s
-            + phase_of[c.id].red_clear_s
+            plan.clears_after_s(c.id)
             + (plan.extension_max_s(c.id) if extension_max_s is None else extension_max_s[c.id])
             for c in plan.crossings
         )
-        self._walk_s = tuple(phase_of[crossing.id].walk_s for crossing in plan.crossings)
+        self._walk_s = tuple(plan.phase(plan.phase_of(crossing.id)).walk_s for crossing in plan.crossings)
         self._yield_on = [False] * len(plan.crossings)
         self._yield_sum_ds = [0] * len(plan.crossings)  # green so far, less the start of a running one
         driver.listeners.append(self)
@@ -252,7 +250,9 @@ class Measures:
 def _yielding_phases(plan: SitePlan, crossing_id: str) -> int:
     """Return the bitmap of phases whose green lets a turn run that must yield on a crossing."""
     yielding = {m.id for m in plan.movements if plan.relation(m.id, crossing_id) == "yield"}
-    return phase_mask(phase.number for phase in plan.phases if yielding.intersection(phase.movements))
+    return phase_mask(
+        phase.number for phase in plan.phases if yielding.intersection(plan.movements_of(phase.number))
+    )
 
 
 def summarise(

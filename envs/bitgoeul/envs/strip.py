@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bitgoeul.controller.audit import Extension
-from bitgoeul.controller.signals import Lamps, phase_bit, phases_in
+from bitgoeul.controller.signals import Lamps, phase_bit, phase_mask, phases_in
 
 if TYPE_CHECKING:
     from .world import JunctionDriver
@@ -61,7 +61,7 @@ class StripRecorder:
             return None
         own = [e for e in extensions if e.crossing == self._crossing.id]
         longest = max(own, key=lambda e: e.seconds, default=None)
-        bit = phase_bit(self._plan.phase_of(self._crossing.id))
+        bit = phase_mask(self._plan.walk_phases(self._crossing.id))
         walks = [ds for ds, lamps in self._lamps if lamps.walk & bit and ds >= self._from_ds]
         middle_ds = walks[0] + BEFORE_DS if walks else self._from_ds + BEFORE_DS
         begin_ds = (longest.started_ds if longest else middle_ds) - BEFORE_DS

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from bitgoeul.controller.backends.sumo import compiled
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
-from bitgoeul.controller.signals import ALL_RED, Lamps, phase_bit
+from bitgoeul.controller.signals import ALL_RED, Lamps, phase_mask
 
 from .layout import Connection, CrossingLayout, Kerb, crossing_layouts
 
@@ -113,10 +113,7 @@ class WalkerDriver:
         self.watchers: list[Callable[[int], None]] = []
         self.speed_changes: list[tuple[int, str, float]] | None = [] if is_recording else None
         self._half_step_ds = round(connection.simulation.getDeltaT() * 5)
-        self._bits = tuple(
-            phase_bit(next(phase.number for phase in plan.phases if crossing.id in phase.crossings))
-            for crossing in plan.crossings
-        )
+        self._bits = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
         areas = sorted({area for layout in self.layouts for area in (layout.start_area, layout.end_area)})
         self._areas = tuple(areas)
         self._index_of_edge = {layout.edge: index for index, layout in enumerate(self.layouts)}

@@ -9,13 +9,13 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..core import SignalCore
 from ..errors import FieldFault
 from ..plan import SitePlan
-from ..signals import ALL_RED, Calls, Commands, Lamps, phase_bit, phase_mask
+from ..signals import ALL_RED, Calls, Commands, Lamps, phase_mask
 from ..timing import to_ds
 from .base import CabinetReading, Capabilities
 
@@ -25,6 +25,30 @@ LENGTH_TOLERANCE_M = 0.2
 """How far a crossing's length in SUMO may be off the plan's (DESIGN, world). [m]"""
 CONNECT_TRIES = 20
 """Attempts, half a second apart, to reach a SUMO that may still be starting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A signal link: the masks that light it, and its letters. `crossing` is its bit, 0 for vehicles."""
+
+    phases: int
+    overlaps: int = 0
+    crossing: int = 0
+    green: str = "G"
+    red: str = "r"
+
+    def letter(self, lamps: Lamps) -> str:
+        """Return SUMO's letter for this link under these lamps."""
+        if self.crossing:
+            if lamps.walk & self.phases:
+                return self.green
+            is_clearing = lamps.ped_clear & self.phases or lamps.ped_extend & self.crossing
+            return "y" if is_clearing else self.red
+        if lamps.is_flashing:
+            return "o"
+        if lamps.green & self.phases or lamps.overlap_green & self.overlaps:
+            return self.green
+        return "y" if lamps.yellow & self.phases or lamps.overlap_yellow & self.overlaps else self.red
 
 
 class SumoRows:
@@ -37,18 +61,23 @@ class SumoRows:
     Notes
     -----
     Letters (SUMO.md): `G` protected green, `g` a turn that yields, `s` right turn on red after a stop,
-    `y` yellow; for crossings `G` walk, `y` pedestrian clearance, `r` don't walk.
+    `y` yellow, `o` flashing; for crossings `G` walk, `y` pedestrian clearance and the flashing green of
+    an extension, `r` don't walk or dark.
     """
 
     def __init__(self, plan: SitePlan) -> None:
-        links: dict[int, tuple[int, str, str, bool]] = {}
+        links: dict[int, Link] = {}
         for movement in plan.movements:
-            green = "g" if movement.turn == "right" else "G"
-            red = "s" if movement.right_turn_on_red else "r"
-            for link in movement.sumo_links:
-                links[link] = (phase_mask(plan.phases_of(movement.id)), green, red, False)
-        for crossing in plan.crossings:
-            links[crossing.sumo_link] = (phase_bit(plan.phase_of(crossing.id)), "G", "r", True)
+            head = Link(
+                phases=phase_mask(plan.phases_of(movement.id)),
+                overlaps=sum(1 << i for i, each in enumerate(plan.overlaps) if movement.id in each.movements),
+                green="g" if movement.turn == "right" else "G",
+                red="s" if movement.right_turn_on_red else "r",
+            )
+            links.update(dict.fromkeys(movement.sumo_links, head))
+        for index, crossing in enumerate(plan.crossings):
+            phases = phase_mask(plan.walk_phases(crossing.id))
+            links[crossing.sumo_link] = Link(phases=phases, crossing=1 << index)
         self._links = tuple(links[index] for index in range(len(links)))
         self._known: dict[Lamps, str] = {}
 
@@ -56,19 +85,8 @@ class SumoRows:
         """Return the state string of these lamps."""
         row = self._known.get(lamps)
         if row is None:
-            row = self._known[lamps] = "".join(
-                self._letter(lamps, phases, green, red, is_crossing=is_crossing)
-                for phases, green, red, is_crossing in self._links
-            )
+            row = self._known[lamps] = "".join(link.letter(lamps) for link in self._links)
         return row
-
-    @staticmethod
-    def _letter(lamps: Lamps, phases: int, green: str, red: str, *, is_crossing: bool) -> str:
-        shown_green = lamps.walk if is_crossing else lamps.green
-        shown_yellow = lamps.ped_clear if is_crossing else lamps.yellow
-        if shown_green & phases:
-            return green
-        return "y" if shown_yellow & phases else red
 
 
 class SumoBackend:
