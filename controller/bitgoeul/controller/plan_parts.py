@@ -168,7 +168,6 @@ class Pattern(PlanPart):
     force_off: Literal["fixed", "floating"] = "fixed"
     permissive_s: Seconds | None = None  # how long after the yield point; None: while each still fits
     offset_correction: Literal["shortway", "dwell"] = "shortway"
-    max_green: Literal[1, 2] = 1
 
 
 class Detector(PlanPart):

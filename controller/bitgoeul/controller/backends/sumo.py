@@ -9,7 +9,7 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..core import SignalCore
@@ -109,8 +109,7 @@ class SumoBackend:
     def __init__(self, connection: Any, plan: SitePlan, *, step_ds: int = 5, now_ds: int = 0) -> None:
         check_network(connection, plan)
         self._plan = plan
-        self.core = SignalCore(plan)
-        self.core.restore(replace(self.core.state, now_ds=now_ds))
+        self.core = SignalCore(plan, start_ds=now_ds)
         self._step_ds = step_ds
         self._rows = SumoRows(plan)
         self._signal = plan.sumo.traffic_light

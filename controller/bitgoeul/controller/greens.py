@@ -1,0 +1,225 @@
+"""What ends an interval of a ring, and what may follow: the questions that the core's table asks.
+
+Nothing here changes anything. Each function reads a `SignalCore` as it is at this moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import unit as units
+from .ring import GREENS, Interval, Ring
+from .timing import DONT_WALK_DS, PatternTiming
+
+if TYPE_CHECKING:
+    from .core import SignalCore
+
+
+def has_conflicting_demand(core: SignalCore, index: int) -> bool:
+    """Tell whether somebody waits for a phase that cannot be reached while this green lasts."""
+    reachable = 0
+    for other_index, other in enumerate(core.rings):
+        if not other.phase:
+            reachable |= core.timing.ring_masks[other_index][core.barrier]
+            continue
+        reachable |= other.bit
+        if other_index != index:
+            reachable |= core.timing.later[other.phase]
+    return bool(core.demand & ~reachable)
+
+
+def wants_to_end(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell whether a green has served its minimum and has a reason to end (hold apart).
+
+    The reasons stand in their order of precedence: flash, preemption, force-off, the pattern, max-out and
+    gap-out.
+    """
+    if ring.interval is not Interval.GREEN or not _has_served_minimum(core, ring):
+        return False
+    is_wanted = has_conflicting_demand(core, index)
+    if units.wants_flash(core.commands):
+        return True
+    if core.only:  # a named phase stays; after preemption it gives way again as it does in free operation
+        return not core.only & ring.bit or (is_wanted and not core.unit.preempt)
+    if core.cycle is not None and not core.cycle.coordinated and not core.commands.force_off & ring.bit:
+        return core.now_ds >= due_ds(core, ring)
+    return is_wanted and _has_reason(core, ring, index)
+
+
+def _has_served_minimum(core: SignalCore, ring: Ring) -> bool:
+    return core.now_ds >= ring.green_since_ds + core.timing.phases[ring.phase].min_green_ds
+
+
+def _has_reason(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell why a green that others wait for ends: force-off, yield point, max-out or gap-out."""
+    if core.commands.force_off & ring.bit:
+        return True
+    is_over = maxes_out(core, ring, index) if core.cycle is None else core.now_ds >= due_ds(core, ring)
+    is_coordinated = core.cycle is not None and core.cycle.coordinated & ring.bit
+    return is_over or (not is_coordinated and (ring.has_gapped_out or gaps_out(core, ring, index)))
+
+
+def gaps_out(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell whether passage has run out and somebody waits."""
+    if core.calls.extend & ring.bit or core.timing.max_recall & ring.bit:
+        return False
+    timing = core.timing.phases[ring.phase]
+    is_out = core.now_ds >= max(
+        ring.extended_ds + timing.passage_ds, ring.green_since_ds + timing.min_green_ds
+    )
+    return is_out and has_conflicting_demand(core, index)
+
+
+def maxes_out(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell whether somebody has waited through this green's maximum."""
+    return 0 <= ring.max_since_ds <= core.now_ds - max_ds(core, ring, index)
+
+
+def max_ds(core: SignalCore, ring: Ring, index: int) -> int:
+    """Return the maximum green in effect: the running dynamic one, max 2 or max 1. [0.1 s]"""
+    if ring.phase in core.running_max:
+        return core.running_max[ring.phase][0]
+    return core.timing.phases[ring.phase].max_green_ds[core.commands.max_2 >> index & 1]
+
+
+def is_held(core: SignalCore, ring: Ring) -> bool:
+    """Tell whether a hold on this ring's phase counts."""
+    is_ordered = bool(core.commands.hold & ring.bit)
+    return is_ordered and units.keeps_hold(core.unit, core.timing, ring, core.now_ds)
+
+
+def is_red_held(core: SignalCore, ring: Ring) -> bool:
+    """Tell whether a hold on this ring's red clearance counts."""
+    is_ordered = bool(core.commands.red_hold & ring.bit)
+    return is_ordered and units.keeps_hold(core.unit, core.timing, ring, core.now_ds)
+
+
+def may_end(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell whether a green ends now: it wants to, and nobody holds it."""
+    return not is_held(core, ring) and wants_to_end(core, ring, index)
+
+
+def due_ds(core: SignalCore, ring: Ring) -> int:
+    """Return the force-off of this service, for coordinated phases the yield point. [0.1 s]"""
+    if ring.due_ds >= 0 or core.cycle is None:
+        return ring.due_ds
+    started_ds = ring.green_since_ds + core.day_offset_ds
+    return core.cycle.force_off_ds(ring.phase, started_ds, core.shift_ds) - core.day_offset_ds
+
+
+def next_due_ds(core: SignalCore, ring: Ring) -> int:
+    """Return the force-off to come; for a coordinated phase that rests on, the next yield point."""
+    first_ds, cycle = due_ds(core, ring), core.cycle
+    if cycle is None or not cycle.coordinated & ring.bit or first_ds > core.now_ds:
+        return first_ds
+    return first_ds + ((core.now_ds - first_ds) // cycle.cycle_ds + 1) * cycle.cycle_ds
+
+
+def rests_in_walk(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell whether walk goes on past its time: ordered, or by plan while there is time and no demand."""
+    if core.only or units.wants_flash(core.commands):
+        return False
+    if core.commands.walk_rest & ring.bit or not core.timing.rest_in_walk & ring.bit:
+        return bool(core.commands.walk_rest & ring.bit)
+    if core.cycle is None:
+        return not has_conflicting_demand(core, index)
+    return core.now_ds < next_due_ds(core, ring) - core.timing.phases[ring.phase].duration_ds["ped_clear"]
+
+
+def walks_again(core: SignalCore, ring: Ring, index: int) -> bool:
+    """Tell whether walk is served once more in this green: called, nobody else wants it, time enough."""
+    is_recycled = bool(core.commands.ped_recycle >> index & 1)
+    is_ordered = bool(core.commands.hold & ring.bit)
+    wanted = core.ped_calls
+    if is_recycled or is_idle_yield(core, ring):
+        wanted |= core.timing.ped_recall
+    wanted &= core.timing.has_walk & ~core.commands.ped_omit & ~core.commands.force_off
+    if not wanted & ring.bit or core.only or units.wants_flash(core.commands):
+        return False
+    is_too_early = ring.has_walked and core.now_ds < ring.since_ds + DONT_WALK_DS
+    if is_too_early or (is_ordered and not is_recycled):
+        return False
+    if core.cycle is not None:
+        return core.now_ds + core.timing.phases[ring.phase].walks_ds <= next_due_ds(core, ring)
+    return is_ordered or not has_conflicting_demand(core, index)
+
+
+def is_idle_yield(core: SignalCore, ring: Ring) -> bool:
+    """Tell whether a coordinated phase rests on past its yield point, with nobody left to yield to."""
+    cycle = core.cycle
+    is_resting = cycle is not None and bool(cycle.coordinated & ring.bit) and core.now_ds > due_ds(core, ring)
+    return is_resting and cycle is not None and not permitted(core, cycle)
+
+
+def conditional_phase(core: SignalCore, index: int) -> int:
+    """Return an earlier phase that is served again because the other rings still need that long."""
+    ring, timing = core.rings[index], core.timing
+    is_possible = timing.conditional and core.cycle is None and not core.only and not ring.is_conditional
+    if not is_possible or ring.interval is not Interval.GREEN:
+        return 0
+    left_ds = others_need_ds(core, index)
+    clear_ds = timing.phases[ring.phase].clear_ds
+    sequence = timing.rings[index][core.barrier]
+    for phase in sequence[: sequence.index(ring.phase)]:
+        is_wanted = timing.conditional & core.demand & 1 << (phase - 1)
+        if is_wanted and clear_ds + timing.phases[phase].min_green_ds <= left_ds:
+            return phase
+    return 0
+
+
+def others_need_ds(core: SignalCore, index: int) -> int:
+    """Return how long the other rings' greens last at most; 0 when they could end now. [0.1 s]"""
+    left = [
+        other.max_since_ds + max_ds(core, other, i) - core.now_ds
+        for i, other in enumerate(core.rings)
+        if i != index
+        and other.max_since_ds >= 0
+        and other.interval in GREENS
+        and not wants_to_end(core, other, i)
+    ]
+    return max(left, default=0)
+
+
+def has_run_out(core: SignalCore, ring: Ring) -> bool:
+    """Tell whether a ring's red clearance has lasted its time; a ring at rest has none."""
+    return ring.interval is Interval.RED_CLEAR and (not ring.phase or core.now_ds >= red_until_ds(core, ring))
+
+
+def red_until_ds(core: SignalCore, ring: Ring) -> int:
+    """Return the end of red clearance, or of red revert where the same phase follows. [0.1 s]"""
+    timing = core.timing.phases[ring.phase]
+    revert_ds = timing.red_revert_ds if ring.next_phase == ring.phase else 0
+    return ring.since_ds + max(timing.duration_ds["red_clear"], revert_ds)
+
+
+def is_clear(core: SignalCore, ring: Ring) -> bool:
+    """Tell whether a ring's red clearance has run out and is not held."""
+    is_time = core.now_ds >= units.first_green_ds(core.unit, core.timing)
+    return is_time and has_run_out(core, ring) and not is_red_held(core, ring)
+
+
+def permitted(core: SignalCore, cycle: PatternTiming) -> int:
+    """Return the uncoordinated phases whose permissive period is open."""
+    since_ds = cycle.since_yield_ds(core.now_ds + core.day_offset_ds, core.shift_ds)
+    return sum(1 << (phase - 1) for phase, latest_ds in cycle.latest_ds.items() if since_ds <= latest_ds)
+
+
+def phases_ahead(core: SignalCore, index: int) -> tuple[int, ...]:
+    """Return the demanded phases this ring can still serve before the barrier, in order."""
+    ring, sequence = core.rings[index], core.timing.rings[index][core.barrier]
+    if ring.is_conditional:
+        return ()
+    if ring.phase in sequence:
+        sequence = sequence[sequence.index(ring.phase) + 1 :]
+    return tuple(p for p in sequence if core.demand >> (p - 1) & 1)
+
+
+def following(core: SignalCore, index: int) -> int:
+    """Return the phase that this ring serves next inside its barrier group; 0 for none."""
+    ahead = phases_ahead(core, index)
+    return ahead[0] if ahead else conditional_phase(core, index)
+
+
+def is_stopped(core: SignalCore, index: int) -> bool:
+    """Tell whether this ring's time stands still (NTCIP ringControlGroupStopTime)."""
+    return bool(core.commands.stop_time >> index & 1)
