@@ -33,7 +33,7 @@ def test_check_prints_what_each_phase_can_give(invoke):
     assert "valid, site reference" in result.output
     assert "can give [s]" in result.output
     assert "40.0" in result.output
-    assert "216.3 s (bound 300.0 s)" in result.output
+    assert "239.5 s (bound 300.0 s)" in result.output
 
 
 def test_check_tells_all_faults_of_all_files_and_exits_2(invoke, refused, tmp_path):

@@ -20,6 +20,7 @@ from .plan_parts import (
     EXTENSION_CLEARANCE_MPS,
     EXTENSION_MAX_RANGE_S,
     EXTENSION_SLOW_MPS,
+    OFFSET_CORRECTION_SHARE,
     Crossing,
     Detector,
     Leg,
@@ -218,9 +219,10 @@ class SitePlan(PlanPart):
 
         Notes
         -----
-        The longer of the longest pattern's cycle and free operation at its slowest (per barrier the
-        slowest ring of max(minimum split, max green + yellow + red)), plus per barrier the ring with
-        the most extension.
+        The longer of the longest pattern's cycle, lengthened by offset correction, and free operation
+        at its slowest (per barrier the slowest ring of max(minimum split, largest max green + yellow +
+        red)), plus per barrier the ring with the most extension. In a coordinated pattern a call may
+        just miss its permissive period: then yellow and red of the coordinated phases come on top.
         """
         free_s = extension_s = 0.0
         for barrier in range(max((len(ring) for ring in self.rings), default=0)):
@@ -231,12 +233,18 @@ class SitePlan(PlanPart):
             ]
             free_s += max(sum(self._slowest_s(n) for n in group) for group in groups)
             extension_s += max(sum(self._longest_extension_s(n) for n in group) for group in groups)
-        cycle_s = max((pattern.cycle_s for pattern in self.patterns), default=0.0)
+        cycle_s = max((self._longest_cycle_s(pattern) for pattern in self.patterns), default=0.0)
         return round(max(free_s, cycle_s) + extension_s, 1)
 
     def _slowest_s(self, number: int) -> float:
         phase = self._phase_by_number[number]
-        return max(self._minimum_splits_s[number], phase.max_green_s + phase.yellow_s + phase.red_clear_s)
+        maxima_s = (phase.max_green_s, phase.max_green_2_s or 0.0, phase.dynamic_max_s or 0.0)
+        return max(self._minimum_splits_s[number], max(maxima_s) + phase.yellow_s + phase.red_clear_s)
+
+    def _longest_cycle_s(self, pattern: Pattern) -> float:
+        phases = (self._phase_by_number[n] for n in pattern.coordinated if n in self._phase_by_number)
+        leave_s = max((phase.yellow_s + phase.red_clear_s for phase in phases), default=0.0)
+        return pattern.cycle_s * (1 + OFFSET_CORRECTION_SHARE) + leave_s
 
     def _longest_extension_s(self, number: int) -> float:
         ids = self._phase_by_number[number].crossings

@@ -6,6 +6,7 @@ exists nowhere is reported once, by `_reference_faults`, and passed over by the 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import combinations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from .cabinet_checks import cabinet_faults, references
 from .errors import PlanFault
 from .geometry import fits_turn, neighbours, turn_angle_deg
 from .plan_parts import EXTENSION_MAX_RANGE_S
@@ -49,6 +51,7 @@ def plan_faults(plan: SitePlan) -> tuple[PlanFault, ...]:
         _yield_faults,
         timing_faults,
         pattern_faults,
+        cabinet_faults,
         _service_faults,
         _ntcip_faults,
     )
@@ -106,6 +109,7 @@ def _identity_faults(plan: SitePlan) -> Iterator[PlanFault]:
         "phases": [phase.number for phase in plan.phases],
         "patterns": [pattern.number for pattern in plan.patterns],
         "detectors": [detector.id for detector in plan.detectors],
+        "overlaps": [overlap.id for overlap in plan.overlaps],
         "yields": [f"{pair.movement} across {pair.crossing}" for pair in plan.yields],
     }
     for table, names in named.items():
@@ -139,7 +143,7 @@ def _reference_faults(plan: SitePlan) -> Iterator[PlanFault]:
         "crossing": {crossing.id for crossing in plan.crossings},
         "phase": {phase.number for phase in plan.phases},
     }
-    for path, kind, name in _references(plan):
+    for path, kind, name in (*_references(plan), *references(plan)):
         if name not in known[kind] and not (path.endswith(".kerbs") and name == REFUGE):
             have = ", ".join(str(each) for each in sorted(known[kind], key=str)) or "none"
             yield _fault(path, name, f"no such {kind} in the plan; use one of: {have}")
@@ -249,10 +253,11 @@ def _membership_faults(plan: SitePlan) -> Iterator[PlanFault]:
         if not phases:
             rule = "it never gets walk; name it in the crossings of its adjacent through phase"
             yield _fault(f"crossings.{crossing.id}", "in no phase", rule)
-        elif len(phases) > 1:
+        elif len(set(phases)) < len(phases):
             value = f"in phases {_joined(phases)}"
-            yield _fault(f"crossings.{crossing.id}", value, "a crossing belongs to one phase, once; keep one")
+            yield _fault(f"crossings.{crossing.id}", value, "named twice in a phase; remove one")
     served = {name for phase in plan.phases for name in phase.movements}
+    served |= {name for overlap in plan.overlaps for name in overlap.movements}
     for movement in plan.movements:
         if movement.id not in served:
             rule = "it never gets green; name it in the movements of a phase"
@@ -313,9 +318,9 @@ def _movement_conflict_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for first, second in _phases_together(plan):
         is_same = first is second
         pairs = (
-            combinations(first.movements, 2)
+            combinations(plan.movements_of(first.number), 2)
             if is_same
-            else ((a, b) for a in first.movements for b in second.movements)
+            else itertools.product(plan.movements_of(first.number), plan.movements_of(second.number))
         )
         for a, b in pairs:
             if {a, b} <= known and plan.movement_relation(a, b) == "conflict":
@@ -351,7 +356,7 @@ def _meetings(plan: SitePlan) -> Iterator[tuple[str, int, str, int]]:
     for first, second in _phases_together(plan):
         both = ((first, second),) if first is second else ((first, second), (second, first))
         for served, walked in both:
-            for movement in served.movements:
+            for movement in plan.movements_of(served.number):
                 for crossing in walked.crossings:
                     if movement in movements and crossing in crossings:
                         yield movement, served.number, crossing, walked.number

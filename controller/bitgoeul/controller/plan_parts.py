@@ -16,6 +16,8 @@ EXTENSION_CLEARANCE_MPS = 1.3
 """Walking speed of the clearance that the extension follows (FACTS, flashing green). [m/s] [M]"""
 EXTENSION_MAX_RANGE_S = (8.0, 45.0)
 """Shortest and longest maximum of an extension (DESIGN, extension). [s] [A]"""
+OFFSET_CORRECTION_SHARE = 0.17
+"""Offset correction changes a cycle by no more than this share of it. [-] [S]"""
 PREEMPT_WALKER_MAX_S = 10.0
 """Longest time after clearance for which a preemption waits for a walker. [s] [A]"""
 DESIGN_SPEED_RANGE_MPS = (0.3, 1.5)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from .plan import Pattern, Phase, Preempt, SitePlan
+from .plan_parts import OFFSET_CORRECTION_SHARE
 from .ring import Interval
 from .signals import phase_bit, phase_mask
 
@@ -25,8 +26,6 @@ def to_ds(seconds: float) -> int:
 
 FOREVER_DS = 1 << 62
 """Longer than any run. [0.1 s]"""
-CORRECTION_SHARE = 0.17
-"""Offset correction changes a cycle by no more than this share of it (DESIGN, extension). [-] [S]"""
 DONT_WALK_DS = 30
 """Least don't walk between clearance and another walk in the same green (MUTCD 2009, 4E.06). [0.1 s]"""
 PED_EXTEND_MAX_DS = 100
@@ -115,7 +114,7 @@ class PatternTiming:
         reference instead. Coordinated phases may start early: only lateness is out of step then.
         """
         late_ds = (started_ds - self.offset_ds - self.start_ds[phase]) % self.cycle_ds
-        most_ds = int(self.cycle_ds * CORRECTION_SHARE)
+        most_ds = int(self.cycle_ds * OFFSET_CORRECTION_SHARE)
         if late_ds * 2 > self.cycle_ds:
             late_ds -= self.cycle_ds
         if self.is_dwelling:
