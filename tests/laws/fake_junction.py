@@ -51,6 +51,8 @@ class Walker:
     start : `walk`, `clear` or `red`, the interval they step on in.
     share : how far into that interval, 0 to 1 (into 20 s of red).
     speed_mps, mobility_class : how they walk, and what the sensor says of them ("" unknown).
+    turn : what they do at `turn_m` before the far kerb: "" walk on, `stop` for ever, `stall` for
+        `stall_s`, `back` to the kerb they came from, `aside` off the crossing.
     """
 
     crossing: int
@@ -59,7 +61,11 @@ class Walker:
     share: float
     speed_mps: float
     mobility_class: str = ""
+    turn: str = ""
+    turn_m: float = 0.0
+    stall_s: float = 20.0
     id: str = ""
+    turned_ds: int = -1
     remaining_m: float = -1.0
     entered_ds: int = -1
     needed_at_clearance_s: float = 0.0
@@ -104,6 +110,8 @@ class Residual:
     walker: Walker
     green: int
     at_ds: int
+    turned_ds: int
+    clear_ended_ds: int
 
 
 class FakeStreet:
@@ -145,7 +153,7 @@ class FakeStreet:
                 crossing.id,
                 Zone.CROSSING,
                 max(walker.remaining_m + self._noise(self.sensor.noise_m), 0.0),
-                max(walker.speed_mps + self._noise(self.sensor.noise_mps), 0.0),
+                max(self._speed_of(walker, now_ds) + self._noise(self.sensor.noise_mps), 0.0),
                 tuple(float(name == walker.mobility_class) for name in MOBILITY_CLASSES)
                 if walker.mobility_class
                 else (),
@@ -161,6 +169,15 @@ class FakeStreet:
             tracks.append(Track("ghost", crossing.id, Zone.CROSSING, half_m, 0.0, (), "fake", now_ds, 0))
         return tuple(tracks)
 
+    @staticmethod
+    def _speed_of(walker, now_ds):
+        if walker.turned_ds >= 0 and (
+            walker.turn == "stop"
+            or (walker.turn == "stall" and now_ds - walker.turned_ds < walker.stall_s * 10)
+        ):
+            return 0.0
+        return walker.speed_mps
+
     def _noise(self, spread):
         return float(np.clip(self._random.normal(), -3, 3)) * spread
 
@@ -175,7 +192,19 @@ class FakeStreet:
                 walker.entered_ds = now_ds
                 walker.remaining_m = self.plan.crossings[walker.crossing].length_m
             if walker.remaining_m > 0:
-                walker.remaining_m -= walker.speed_mps * TICK_DS / 10 * (1 + self._noise(0.02))
+                self._walk(walker, now_ds)
+
+    def _walk(self, walker, now_ds):
+        step_m = walker.speed_mps * TICK_DS / 10 * (1 + self._noise(0.02))
+        if walker.turn and walker.turned_ds < 0 and walker.remaining_m - step_m < walker.turn_m:
+            walker.turned_ds = now_ds
+            length_m = self.plan.crossings[walker.crossing].length_m
+            if walker.turn == "aside":
+                walker.remaining_m = 0.0
+            elif walker.turn == "back":
+                walker.remaining_m = length_m - walker.remaining_m
+        if self._speed_of(walker, now_ds):
+            walker.remaining_m -= step_m
 
     def _judge(self, now_ds, lamps):
         for phase in self.plan.phases:
@@ -186,7 +215,9 @@ class FakeStreet:
             for walker in self.walkers:
                 crossing = self.plan.crossings[walker.crossing].id
                 if walker.remaining_m > 0 and phase.number in self.plan.conflicting_phases(crossing):
-                    self.residuals.append(Residual(walker, phase.number, now_ds))
+                    self.residuals.append(
+                        Residual(walker, phase.number, now_ds, walker.turned_ds, walker.clear_ended_ds)
+                    )
         self._green = lamps.green
 
     def _follow(self, index, service, now_ds, lamps):

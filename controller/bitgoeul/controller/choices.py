@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
+from .bound import forcing_age_s
 from .clocks import NOT_YET_DS
 from .plan import SitePlan
 from .signals import PATTERN_FREE, Commands, phase_mask
 from .situation import Situation
 from .timing import to_ds
-from .timing_checks import least_service_s
 
 STAY_S: tuple[int, ...] = (2, 5)
 """Lengths of the stay choices (DESIGN: what a policy chooses). [s]"""
@@ -77,21 +77,7 @@ class ChoiceRules:
         self._walks = phase_mask(phase.number for phase in plan.phases if phase.walk_s > 0)
         self._min_green_ds = {phase.number: to_ds(phase.min_green_s) for phase in plan.phases}
         self._walk_ds = {phase.number: to_ds(phase.walk_s) for phase in plan.phases}
-        self._force_after_ds = self._forcing_age_ds(plan)
-
-    def _forcing_age_ds(self, plan: SitePlan) -> int:
-        """Return the age of a call at which only choices that serve it stay legal. [0.1 s]
-
-        The plan's service bound less one service of every barrier group at its longest: minimum, full
-        extension, yellow and red. What has to be forced then still comes within the bound (promise 5).
-        """
-        transition_s = 0.0
-        for barrier in range(len(plan.rings[0])):
-            longest_s = 0.0
-            for ring in plan.rings:
-                longest_s = max(longest_s, sum(_longest_service_s(plan, number) for number in ring[barrier]))
-            transition_s += longest_s
-        return to_ds(max(plan.limits.service_bound_s - transition_s, 0.0))
+        self._force_after_ds = to_ds(forcing_age_s(plan))
 
     @property
     def forcing_age_s(self) -> float:
@@ -177,10 +163,3 @@ class ChoiceRules:
             vehicle_call=choice.mask & ~stays,
             pattern=PATTERN_FREE,
         )
-
-
-def _longest_service_s(plan: SitePlan, number: int) -> float:
-    """Return a phase's longest unavoidable service: minimum, extension at its maximum, yellow, red. [s]"""
-    phase = plan.phase(number)
-    extension_s = max((plan.extension_max_s(crossing) for crossing in phase.crossings), default=0.0)
-    return least_service_s(phase) + extension_s + phase.yellow_s + phase.red_clear_s

@@ -133,14 +133,15 @@ def walks_again(core: SignalCore, ring: Ring, index: int) -> bool:
     wanted = core.ped_calls
     if is_recycled or is_idle_yield(core, ring):
         wanted |= core.timing.ped_recall
-    wanted &= core.timing.has_walk & ~core.commands.ped_omit & ~core.commands.force_off
+    wanted &= core.timing.has_walk & ~core.commands.ped_omit
     if not wanted & ring.bit or core.only or units.wants_flash(core.commands):
         return False
     is_too_early = ring.has_walked and core.now_ds < ring.since_ds + DONT_WALK_DS
     if is_too_early or (is_ordered and not is_recycled):
         return False
     if core.cycle is not None:
-        return core.now_ds + core.timing.phases[ring.phase].walks_ds <= next_due_ds(core, ring)
+        ends_ds = core.now_ds + core.timing.phases[ring.phase].walks_ds
+        return not core.commands.force_off & ring.bit and ends_ds <= next_due_ds(core, ring)
     return is_ordered or not has_conflicting_demand(core, index)
 
 

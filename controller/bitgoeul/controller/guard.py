@@ -11,11 +11,12 @@ from collections import deque
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
+from .bound import ServiceBound
 from .clocks import NOT_YET_DS, CrossingService, SignalClocks
 from .detection import Frame, Snapshot
 from .need import NeedEstimator
 from .plan import SitePlan
-from .signals import Commands, Lamps
+from .signals import NO_COMMANDS, PATTERN_FLASH, Commands, Lamps, phases_in
 from .situation import Proposal
 from .timing import to_ds
 
@@ -33,6 +34,10 @@ HEALTHY_SERVICES = 10
 """Normal services after which a faulty sensor is trusted again (promise 4)."""
 FOREVER_DS = 1 << 62
 """Later than any run. [0.1 s]"""
+LATE_DS = 20
+"""A proposal made longer ago is refused, and the cabinet runs its own plan. [0.1 s] [A]"""
+RESERVED = ("ped_extend", "stop_time", "ped_recycle", "max_2", "preempt")
+"""Orders that no policy may give: the guard's own, and what starts or stops a service (FIELD)."""
 PHASE_MASKS = (
     "hold",
     "force_off",
@@ -55,7 +60,7 @@ class Intervention:
     Parameters
     ----------
     crossing : crossing id, or "" for the whole site.
-    reason : `person`, `unconfirmed`, `blind`, `maximum`, `policy_fault`, `sensor_fault`.
+    reason : `person`, `unconfirmed`, `blind`, `maximum`, `service`, `policy_fault`, `sensor_fault`.
     detail : a sentence with the figures.
     """
 
@@ -97,6 +102,7 @@ class CrossingGuard:
     credit_s: float
     form: str
     has_last_red: bool
+    flash_bit: int  # the crossing's bit where its flashing green goes on in an extension, else 0
     last_red_until_ds: int = NOT_YET_DS
     is_sensor_faulty: bool = False
     normal_services: int = 0
@@ -105,6 +111,10 @@ class CrossingGuard:
     is_at_max: bool = False
     was_unmoved: bool = False
     outcomes: deque[tuple[int, bool]] = field(default_factory=deque)
+
+    def flashes_for(self, reason: str) -> int:
+        """Return the crossing's bit if its flashing green goes on for this reason, else 0."""
+        return self.flash_bit if reason in ("person", "unconfirmed") else 0
 
 
 class Guard:
@@ -131,6 +141,9 @@ class Guard:
             self._plan_mask |= 1 << (phase.number - 1)
         self._can_hold_red = can_hold_red
         self._crossings: tuple[CrossingGuard, ...] = ()
+        self._bound = ServiceBound(plan)
+        self._policy_fault = ""
+        self._is_forcing = False
         self._plan = plan
         self._form = form
         self._extension_max_s = extension_max_s
@@ -140,7 +153,7 @@ class Guard:
         self._quiet_lamps: Lamps | None = None
         self._trusted: Commands | None = None
         self._proposed: Commands | None = None
-        self._held_commands: dict[tuple[int, int], Commands] = {}
+        self._held_commands: dict[tuple[int, int, int], Commands] = {}
         self.released_on_person = 0
 
     def attach(self, clocks: SignalClocks) -> None:
@@ -151,7 +164,7 @@ class Guard:
             maximum_s = self._extension_max_s
             if maximum_s is None:
                 maximum_s = plan.extension_max_s(crossing.id)
-            phase = plan.phase(plan.phase_of(crossing.id))
+            clearance_s = min(plan.phase(n).ped_clear_s for n in plan.walk_phases(crossing.id))
             form = (self._form or crossing.extension_form) if self._can_hold_red else "P"
             waits_s = 0.0 if form == "P" else service.clears_after_s
             guards.append(
@@ -160,9 +173,10 @@ class Guard:
                     extension_max_ds=to_ds(maximum_s + waits_s),
                     unconfirmed_max_ds=to_ds(min(limits.unconfirmed_max_s, maximum_s) + waits_s),
                     blind_until_ds=to_ds(limits.entry_time_s + crossing.length_m / limits.blind_speed_mps),
-                    look_after_ds=to_ds(phase.ped_clear_s) - LOOK_BEFORE_DS,
+                    look_after_ds=to_ds(clearance_s) - LOOK_BEFORE_DS,
                     credit_s=service.clears_after_s if form == "P" else 0.0,
                     form=form,
+                    flash_bit=1 << service.index if crossing.display == "flash" else 0,
                     has_last_red=maximum_s > 0,  # a maximum of 0 means no extension of any kind
                 )
             )
@@ -178,16 +192,18 @@ class Guard:
         proposal : what the policy wants; anything that is not a `Proposal` is refused, and the cabinet
             runs its own plan.
         """
+        self._bound.follow(snapshot)
         if (
-            snapshot.now_ds < self._quiet_until_ds
+            snapshot.now_ds < min(self._quiet_until_ds, self._bound.next_due_ds)
             and proposal is self._quiet_proposal
             and snapshot.lamps is self._quiet_lamps
         ):
             return self._quiet_verdict
         interventions: list[Intervention] = []
-        commands = self._sanitise(proposal, interventions)
-        self._quiet_until_ds = FOREVER_DS
-        hold = red_hold = 0
+        commands = self._sanitise(proposal, snapshot.now_ds, interventions)
+        commands = self._serve_overdue(commands, snapshot, interventions)
+        self._quiet_until_ds = _stale_ds(proposal)
+        hold = red_hold = ped_extend = 0
         reasons: list[tuple[str, str]] = []
         for guard in self._crossings:
             if not guard.service.is_open:
@@ -197,13 +213,14 @@ class Guard:
                 reasons.append((guard.service.crossing, reason))
                 if guard.form == "P":
                     hold |= guard.service.bit
+                    ped_extend |= guard.flashes_for(reason)
                 else:
                     red_hold |= guard.service.bit
             elif guard.last_red_until_ds > snapshot.now_ds:
                 reasons.append((guard.service.crossing, "maximum"))
                 red_hold |= guard.service.bit
         if hold or red_hold:
-            commands = self._with_holds(commands, hold, red_hold)
+            commands = self._with_holds(commands, hold, red_hold, ped_extend)
         verdict = Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
         if interventions:
             self._quiet_until_ds = 0
@@ -211,34 +228,51 @@ class Guard:
         self._quiet_lamps = snapshot.lamps
         return verdict
 
-    def _with_holds(self, commands: Commands, hold: int, red_hold: int) -> Commands:
+    def _with_holds(self, commands: Commands, hold: int, red_hold: int, ped_extend: int) -> Commands:
         """Return the commands with holds added: the same object while nothing changes."""
         if commands is not self._proposed:
             self._proposed = commands
             self._held_commands.clear()
-        held = self._held_commands.get((hold, red_hold))
+        key = (hold, red_hold, ped_extend)
+        held = self._held_commands.get(key)
         if held is None:
-            held = replace(commands, hold=commands.hold | hold, red_hold=commands.red_hold | red_hold)
-            self._held_commands[hold, red_hold] = held
+            hold, red_hold = commands.hold | hold, commands.red_hold | red_hold
+            held = replace(commands, hold=hold, red_hold=red_hold, ped_extend=ped_extend)
+            self._held_commands[key] = held
         return held
 
-    def _sanitise(self, proposal: object, interventions: list[Intervention]) -> Commands:
-        """Return the proposal's commands, or none at all when they are not commands of this plan."""
+    def _sanitise(self, proposal: object, now_ds: int, interventions: list[Intervention]) -> Commands:
+        """Return the proposal's commands, or none at all when they are not to be used."""
+        fault = self._policy_fault_of(proposal, now_ds)
+        if fault and fault != self._policy_fault:
+            interventions.append(Intervention("", "policy_fault", fault))
+        self._policy_fault = fault
+        if fault or not isinstance(proposal, Proposal):
+            return NO_COMMANDS
+        self._trusted = proposal.commands
+        return proposal.commands
+
+    def _policy_fault_of(self, proposal: object, now_ds: int) -> str:
+        """Return why a proposal cannot be used; "" when it can."""
         commands = proposal.commands if isinstance(proposal, Proposal) else None
-        if not isinstance(commands, Commands):
-            interventions.append(Intervention("", "policy_fault", "the policy proposed nothing usable"))
-            return Commands()
-        if commands is self._trusted:
-            return commands
-        asked = [getattr(commands, each.name) for each in fields(Commands)]
-        if not all(isinstance(value, int) for value in asked):
-            interventions.append(Intervention("", "policy_fault", "the policy's orders are no phase masks"))
-            return Commands()
-        if any(getattr(commands, name) & ~self._plan_mask for name in PHASE_MASKS):
-            interventions.append(Intervention("", "policy_fault", "the policy named phases not in the plan"))
-            return Commands()
-        self._trusted = commands
-        return commands
+        if not isinstance(proposal, Proposal) or not isinstance(commands, Commands):
+            return "the policy proposed nothing usable"
+        made_ds = now_ds if proposal.made_ds is None else proposal.made_ds
+        if not isinstance(made_ds, int) or not 0 <= now_ds - made_ds <= LATE_DS:
+            return "the policy's proposal is not of this moment"
+        return "" if commands is self._trusted else _fault_of_orders(commands, self._plan_mask)
+
+    def _serve_overdue(
+        self, commands: Commands, snapshot: Snapshot, interventions: list[Intervention]
+    ) -> Commands:
+        """Return the orders, replaced while they would keep a call waiting past the bound (promise 5)."""
+        served = self._bound.reviewed(commands, snapshot.now_ds, snapshot.lamps)
+        is_forcing = served.force_off == self._plan_mask and served is not commands
+        if is_forcing and not self._is_forcing:
+            phases = ", ".join(str(phase) for phase in phases_in(served.vehicle_call))
+            interventions.append(Intervention("", "service", f"calls of phases {phases} are overdue"))
+        self._is_forcing = is_forcing
+        return served
 
     # --- one crossing -----------------------------------------------------------------------------
 
@@ -369,3 +403,20 @@ class Guard:
             interventions.append(
                 Intervention(guard.service.crossing, "sensor_fault", "at its maximum without movement")
             )
+
+
+def _stale_ds(proposal: object) -> int:
+    """Return from when on a proposal is late. [0.1 s]"""
+    made_ds = proposal.made_ds if isinstance(proposal, Proposal) else None
+    return made_ds + LATE_DS + 1 if isinstance(made_ds, int) else FOREVER_DS
+
+
+def _fault_of_orders(commands: Commands, plan_mask: int) -> str:
+    """Return why orders are not a policy's to give; "" when they are."""
+    if not all(isinstance(getattr(commands, each.name), int) for each in fields(Commands)):
+        return "the policy's orders are no phase masks"
+    if any(getattr(commands, name) & ~plan_mask for name in PHASE_MASKS):
+        return "the policy named phases not in the plan"
+    if commands.pattern == PATTERN_FLASH or any(getattr(commands, name) for name in RESERVED):
+        return "the policy gave orders that are not a policy's"
+    return ""

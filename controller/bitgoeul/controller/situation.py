@@ -38,8 +38,10 @@ class Proposal:
     commands : orders for the cabinet.
     extension : phases in `commands.hold` or `commands.red_hold` kept for people on a crossing.
     reason : one word for the audit log.
+    made_ds : the moment it was made for; None: this tick. The guard refuses what comes late. [0.1 s]
     """
 
     commands: Commands = NO_COMMANDS
     extension: int = 0
     reason: str = ""
+    made_ds: int | None = None
