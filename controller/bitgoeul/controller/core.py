@@ -18,7 +18,9 @@ from . import unit as units
 from .events import next_event_ds
 from .greens import (
     due_ds,
+    first_phase,
     following,
+    following_barrier,
     gaps_out,
     has_conflicting_demand,
     has_run_out,
@@ -26,8 +28,8 @@ from .greens import (
     is_held,
     is_red_held,
     is_stopped,
-    maxes_out,
     may_end,
+    next_running_max,
     permitted,
     phases_ahead,
     rests_in_walk,
@@ -283,9 +285,18 @@ class SignalCore:
         self.ped_extend &= extending & self.commands.ped_extend
 
     def _with_timers(self, ring: Ring, index: int) -> Ring:
-        """Return a green whose maximum counts once somebody waits, and whose gap-out stays if it may."""
-        if ring.max_since_ds == NONE and has_conflicting_demand(self, index):
-            ring = replace(ring, max_since_ds=self.now_ds)
+        """Return a green with its timers: maximum, and the gap-out that stays where it may.
+
+        The maximum is held reset while nobody waits, unless it is recalled (NTCIP 1202 phaseMaximum1).
+        """
+        if self.timing.max_recall & ring.bit:
+            max_since_ds = ring.green_since_ds
+        elif not has_conflicting_demand(self, index):
+            max_since_ds = NONE
+        else:
+            max_since_ds = self.now_ds if ring.max_since_ds == NONE else ring.max_since_ds
+        if max_since_ds != ring.max_since_ds:
+            ring = replace(ring, max_since_ds=max_since_ds)
         if self.timing.ends_alone & ring.bit and not ring.has_gapped_out and gaps_out(self, ring, index):
             ring = replace(ring, has_gapped_out=True)
         return ring
@@ -302,12 +313,12 @@ class SignalCore:
             is_resting = not ring.phase or (ring.interval is Interval.RED_CLEAR and not ring.next_phase)
             if not (is_resting or may_end(self, ring, index)) or following(self, index):
                 return False
-        target = TO_FLASH if units.wants_flash(self.commands) else self._following_barrier()
+        target = TO_FLASH if units.wants_flash(self.commands) else following_barrier(self)
         if target == NONE:
             return False
         self.next_barrier = target
         for index, ring in enumerate(self.rings):
-            next_phase = 0 if target == TO_FLASH else self._first_phase(index, target)
+            next_phase = 0 if target == TO_FLASH else first_phase(self, index, target)
             self.rings[index] = replace(ring, next_phase=next_phase)
             if ring.interval in GREENS:
                 self.rings[index] = self.end_green(ring, index, next_phase)
@@ -315,41 +326,9 @@ class SignalCore:
 
     def end_green(self, ring: Ring, index: int, next_phase: int) -> Ring:
         """Return a ring whose green ends now; note for its dynamic max whether it maxed or gapped out."""
-        self._count_max(ring, index)
+        if self.timing.phases[ring.phase].dynamic_max_ds and self.cycle is None and not self.only:
+            self.running_max[ring.phase] = next_running_max(self, ring, index)
         return replace(ring, interval=Interval.YELLOW, since_ds=self.now_ds, next_phase=next_phase)
-
-    def _count_max(self, ring: Ring, index: int) -> None:
-        """Move the running maximum a step after two max-outs, or two gap-outs, in a row (NTCIP 1202)."""
-        timing = self.timing.phases[ring.phase]
-        if not timing.dynamic_max_ds or self.cycle or self.only:
-            return
-        normal_ds, limit_ds = timing.max_green_ds[0], timing.dynamic_max_ds
-        running_ds, streak = self.running_max.get(ring.phase, (normal_ds, 0))
-        way = 1 if maxes_out(self, ring, index) else -1
-        streak = streak + way if streak * way > 0 else way
-        stepped_ds = running_ds + way * timing.dynamic_step_ds
-        if abs(streak) > 1 and min(normal_ds, limit_ds) <= stepped_ds <= max(normal_ds, limit_ds):
-            running_ds = stepped_ds
-        self.running_max[ring.phase] = (running_ds, streak)
-
-    def _following_barrier(self) -> int:
-        """Return the next barrier group with demand (the present one last), or `NONE`."""
-        masks = self.timing.barrier_masks
-        serving = sum(ring.bit for ring in self.rings)
-        for step in range(1, len(masks) + 1):
-            barrier = (self.barrier + step) % len(masks)
-            wanted = self.demand & masks[barrier]
-            if wanted & ~serving if step == len(masks) else wanted:
-                return barrier
-        return NONE
-
-    def _first_phase(self, index: int, barrier: int) -> int:
-        """Return the phase a ring enters a group with: the first demanded, else a dual-entry partner."""
-        sequence = self.timing.rings[index][barrier]
-        called = [p for p in sequence if self.demand >> (p - 1) & 1]
-        omits = self.commands.phase_omit
-        partners = [] if self.only else [p for p in sequence if self.timing.may_enter_uncalled(p, omits)]
-        return (called or partners or [0])[0]
 
     def _start_next_barrier(self) -> bool:
         """Start every ring of the next group, or flash, once all rings are clear."""
@@ -361,7 +340,7 @@ class SignalCore:
             self.rings = [Ring(0, Interval.RED_CLEAR, self.now_ds) for _ in self.rings]
             return True
         self.barrier = target
-        firsts = [ring.next_phase or self._first_phase(i, target) for i, ring in enumerate(self.rings)]
+        firsts = [ring.next_phase or first_phase(self, i, target) for i, ring in enumerate(self.rings)]
         if not target:
             self._start_cycle(firsts[0] or max(firsts))
         self.rings = [self.start_phase(phase) for phase in firsts]
@@ -459,20 +438,47 @@ def _to_next_phase(core: SignalCore, ring: Ring, index: int) -> Ring:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One line of the table: when it is due, and what the ring becomes."""
+    """One line of the table.
 
+    Parameters
+    ----------
+    when : what a traffic engineer calls it.
+    is_due, apply : the test, and what the ring becomes.
+    into : intervals it may lead to.
+    """
+
+    when: str
     is_due: Callable[[SignalCore, Ring, int], bool]
     apply: Callable[[SignalCore, Ring, int], Ring]
+    into: tuple[Interval, ...]
 
+
+_I = Interval
+_STARTS = (_I.WALK, _I.LEADING_WALK, _I.WALK_DELAY, _I.GREEN)
 
 TRANSITIONS: dict[Interval, tuple[Transition, ...]] = {
-    Interval.LEADING_WALK: (Transition(_is_timed_out, _to_green_with_walk),),
-    Interval.WALK_DELAY: (Transition(_is_timed_out, _to(Interval.WALK)),),
-    Interval.WALK: (Transition(_walk_is_over, _to(Interval.PED_CLEAR)),),
-    Interval.PED_CLEAR: (Transition(_is_timed_out, _to_extension),),
-    Interval.GREEN: (Transition(_gives_way, _to_yellow), Transition(walks_again, _to_walk_again)),
-    Interval.YELLOW: (Transition(_is_timed_out, _to(Interval.RED_CLEAR)),),
-    Interval.RED_CLEAR: (Transition(_may_start, _to_next_phase),),
+    _I.LEADING_WALK: (Transition("leading walk timed", _is_timed_out, _to_green_with_walk, (_I.WALK,)),),
+    _I.WALK_DELAY: (Transition("walk delay timed", _is_timed_out, _to(_I.WALK), (_I.WALK,)),),
+    _I.WALK: (Transition("walk timed, no rest in walk", _walk_is_over, _to(_I.PED_CLEAR), (_I.PED_CLEAR,)),),
+    _I.PED_CLEAR: (Transition("clearance timed", _is_timed_out, _to_extension, (_I.GREEN,)),),
+    _I.GREEN: (
+        Transition(
+            "min green timed; forced off, maxed or gapped out; not held; a phase follows in its ring",
+            _gives_way,
+            _to_yellow,
+            (_I.YELLOW,),
+        ),
+        Transition("walk called or recycled, and nobody else waits", walks_again, _to_walk_again, (_I.WALK,)),
+    ),
+    _I.YELLOW: (Transition("yellow timed", _is_timed_out, _to(_I.RED_CLEAR), (_I.RED_CLEAR,)),),
+    _I.RED_CLEAR: (
+        Transition("red clearance timed, not held; phase next", _may_start, _to_next_phase, _STARTS),
+    ),
 }
-"""Interval by interval: what ends it and what follows. Greens also end together at a barrier
-(`_cross_barrier`), and the unit leaves flash (`_step_unit`): what concerns all rings at once."""
+"""Interval by interval: what ends it and what follows."""
+
+AT_A_BARRIER: dict[Interval, tuple[str, tuple[Interval, ...]]] = {
+    _I.GREEN: ("every ring may end and has nothing left before the barrier", (_I.YELLOW,)),
+    _I.RED_CLEAR: ("every ring is clear: the next group, or flash", (*_STARTS, _I.RED_CLEAR)),
+}
+"""What concerns all rings at once (`SignalCore._cross_barrier`), in the same terms."""

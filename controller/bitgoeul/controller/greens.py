@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import unit as units
-from .ring import GREENS, Interval, Ring
+from .ring import GREENS, NONE, Interval, Ring
 from .timing import DONT_WALK_DS, PatternTiming
 
 if TYPE_CHECKING:
@@ -224,3 +224,45 @@ def following(core: SignalCore, index: int) -> int:
 def is_stopped(core: SignalCore, index: int) -> bool:
     """Tell whether this ring's time stands still (NTCIP ringControlGroupStopTime)."""
     return bool(core.commands.stop_time >> index & 1)
+
+
+def next_running_max(core: SignalCore, ring: Ring, index: int) -> tuple[int, int]:
+    """Return a phase's running maximum after this green, and its streak.
+
+    It moves a step after two max-outs, or two gap-outs, in a row and on each one that follows, between
+    max green and the dynamic limit (NTCIP 1202 phaseDynamicMaxStep).
+
+    Returns
+    -------
+    Running maximum [0.1 s], and max-outs in a row (gap-outs are negative).
+    """
+    timing = core.timing.phases[ring.phase]
+    normal_ds, limit_ds = timing.max_green_ds[0], timing.dynamic_max_ds
+    running_ds, streak = core.running_max.get(ring.phase, (normal_ds, 0))
+    way = 1 if maxes_out(core, ring, index) else -1
+    streak = streak + way if streak * way > 0 else way
+    stepped_ds = running_ds + way * timing.dynamic_step_ds
+    if abs(streak) > 1 and min(normal_ds, limit_ds) <= stepped_ds <= max(normal_ds, limit_ds):
+        running_ds = stepped_ds
+    return running_ds, streak
+
+
+def following_barrier(core: SignalCore) -> int:
+    """Return the next barrier group with demand (the present one last), or `NONE`."""
+    masks = core.timing.barrier_masks
+    serving = sum(ring.bit for ring in core.rings)
+    for step in range(1, len(masks) + 1):
+        barrier = (core.barrier + step) % len(masks)
+        wanted = core.demand & masks[barrier]
+        if wanted & ~serving if step == len(masks) else wanted:
+            return barrier
+    return NONE
+
+
+def first_phase(core: SignalCore, index: int, barrier: int) -> int:
+    """Return the phase a ring enters a group with: the first demanded, else a dual-entry partner."""
+    sequence = core.timing.rings[index][barrier]
+    called = [p for p in sequence if core.demand >> (p - 1) & 1]
+    omits = core.commands.phase_omit
+    partners = [] if core.only else [p for p in sequence if core.timing.may_enter_uncalled(p, omits)]
+    return (called or partners or [0])[0]

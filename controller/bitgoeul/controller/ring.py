@@ -37,7 +37,8 @@ class Ring:
     interval, since_ds : current interval and its start. [0.1 s]
     green_since_ds : start of the phase's green. [0.1 s]
     extended_ds : last moment a passage detector of the phase was occupied, or green start. [0.1 s]
-    max_since_ds : when conflicting demand was first seen in this green; -1 before. [0.1 s]
+    max_since_ds : since when somebody waits for a conflicting phase (with max recall: green start); -1 while
+        nobody does. [0.1 s]
     due_ds : force-off (coordinated phases: yield point) of this service; -1 in free operation. [0.1 s]
     next_phase : phase that follows the running yellow and red clearance; 0 while green.
     has_gapped_out : passage ran out, and the phase does not wait for the other ring to gap out too.
