@@ -375,6 +375,18 @@ def test_worst_service_is_the_slowest_cycle_and_one_extension_per_barrier(plan):
     assert plan.worst_service_s == pytest.approx(160 * 1.17 + 16.2 + 36.1)
 
 
+def test_the_hold_of_a_crossing_follows_from_the_matrix(plan):
+    assert {c.id: plan.hold_phases(c.id) for c in plan.crossings} == {
+        "XS": (2,),
+        "XN": (6,),
+        "XW": (4,),
+        "XE": (8,),
+    }
+    for crossing in plan.crossings:
+        for held in plan.hold_phases(crossing.id):
+            assert not set(plan.conflicting_phases(crossing.id)) & set(plan.concurrent_phases(held))
+
+
 def test_parts_are_found_by_name(plan):
     assert plan.leg("W").lanes_in == 4
     assert plan.movement("EBT").to_leg == "E"

@@ -32,7 +32,8 @@ class CrossingService:
     """One crossing's present or last service: walk, clearance, and what comes after. [0.1 s]
 
     A service is open from the start of walk until `close` is called by whoever ends the extension, or
-    the next walk starts. `bit` is the mask of its phases: one, but for a pedestrian overlap.
+    the next walk starts. `bit` is the mask of the phases that walk and are held for it: one, but for a
+    pedestrian overlap.
     """
 
     crossing: str
@@ -77,7 +78,7 @@ class SignalClocks:
             CrossingService(
                 crossing=crossing.id,
                 index=index,
-                bit=phase_mask(plan.walk_phases(crossing.id)),
+                bit=phase_mask(plan.hold_phases(crossing.id)),
                 clears_after_s=plan.clears_after_s(crossing.id),
             )
             for index, crossing in enumerate(plan.crossings)

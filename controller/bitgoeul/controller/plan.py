@@ -145,6 +145,15 @@ class SitePlan(PlanPart):
         """Return the phases with a movement in conflict with a crossing, ascending."""
         return _found(self._conflicting_phases, crossing_id, "crossing")
 
+    def hold_phases(self, crossing_id: str) -> tuple[int, ...]:
+        """Return the phases whose hold keeps every green that conflicts with a crossing from starting.
+
+        By the matrix, overlaps included: a held green keeps its own ring and the other barrier groups
+        waiting, so it serves if nothing that may run beside it conflicts.
+        """
+        conflicts = set(self.conflicting_phases(crossing_id))
+        return tuple(n for n in self.walk_phases(crossing_id) if not conflicts & {*self.concurrent_phases(n)})
+
     def clears_after_s(self, crossing_id: str) -> float:
         """Return the least yellow and red clearance that follow a crossing's parent green. [s]"""
         phases = (self.phase(number) for number in self.walk_phases(crossing_id))
