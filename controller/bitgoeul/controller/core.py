@@ -79,6 +79,7 @@ class SignalCore:
                 barrier=self.timing.main_barrier - 1,
                 next_barrier=self.timing.main_barrier,
                 rings=rings,
+                extended_ds=(start_ds,) * len(rings),
                 pattern=PATTERN_FREE,
                 unit=units.start_up(self.timing, start_ds),
             )
@@ -92,6 +93,7 @@ class SignalCore:
             barrier=self.barrier,
             next_barrier=self.next_barrier,
             rings=tuple(self.rings),
+            extended_ds=tuple(self.extended_ds),
             ped_calls=self.ped_calls,
             pattern=self.pattern,
             shift_ds=self.shift_ds,
@@ -106,6 +108,7 @@ class SignalCore:
         self.barrier = state.barrier
         self.next_barrier = state.next_barrier
         self.rings = list(state.rings)
+        self.extended_ds = list(state.extended_ds)
         self.ped_calls = state.ped_calls
         self.pattern = state.pattern
         self.cycle = self.timing.patterns.get(state.pattern)
@@ -181,11 +184,12 @@ class SignalCore:
             for index, ring in enumerate(self.rings):
                 if is_stopped(self, index):
                     self.rings[index] = ring.postponed(passed_ds)
-        extend = self.calls.extend
-        if extend and (self.cycle is None or self.cycle.coordinated):
+                    self.extended_ds[index] += passed_ds
+        extended = self.calls.extend & self.lamps.green
+        if extended and (self.cycle is None or self.cycle.coordinated):
             for index, ring in enumerate(self.rings):
-                if extend & ring.bit and ring.interval in GREENS:
-                    self.rings[index] = replace(ring, extended_ds=to_ds)
+                if extended & ring.bit:
+                    self.extended_ds[index] = to_ds
 
     def _settle(self) -> None:
         """Apply every transition that is due now, then work out when the next one can be."""
@@ -343,7 +347,7 @@ class SignalCore:
         firsts = [ring.next_phase or first_phase(self, i, target) for i, ring in enumerate(self.rings)]
         if not target:
             self._start_cycle(firsts[0] or max(firsts))
-        self.rings = [self.start_phase(phase) for phase in firsts]
+        self.rings = [self.start_phase(phase, index) for index, phase in enumerate(firsts)]
         return True
 
     def _start_cycle(self, phase: int) -> None:
@@ -354,10 +358,11 @@ class SignalCore:
         if self.cycle is not None and phase:
             self.shift_ds = self.cycle.corrected_shift_ds(phase, self.now_ds + self.day_offset_ds)
 
-    def start_phase(self, phase: int, *, is_conditional: bool = False) -> Ring:
+    def start_phase(self, phase: int, index: int, *, is_conditional: bool = False) -> Ring:
         """Return a ring at the first instant of a phase: walk where it is called, else green alone."""
         if not phase:
             return Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=self.now_ds)
+        self.extended_ds[index] = self.now_ds
         bit, timing = 1 << (phase - 1), self.timing
         wanted = (timing.ped_recall | self.ped_calls) & timing.has_walk & ~self.commands.ped_omit
         interval = Interval.GREEN
@@ -369,7 +374,6 @@ class SignalCore:
             interval=interval,
             since_ds=self.now_ds,
             green_since_ds=self.now_ds,
-            extended_ds=self.now_ds,
             is_conditional=is_conditional,
             has_walked=interval is not Interval.GREEN,
         )
@@ -407,10 +411,10 @@ def _to(interval: Interval) -> Callable[[SignalCore, Ring, int], Ring]:
     return lambda core, ring, _index: replace(ring, interval=interval, since_ds=core.now_ds)
 
 
-def _to_green_with_walk(core: SignalCore, ring: Ring, _index: int) -> Ring:
+def _to_green_with_walk(core: SignalCore, ring: Ring, index: int) -> Ring:
     """Vehicles get green too; the walk that led goes on."""
-    now_ds = core.now_ds
-    return replace(ring, interval=Interval.WALK, green_since_ds=now_ds, extended_ds=now_ds)
+    core.extended_ds[index] = core.now_ds
+    return replace(ring, interval=Interval.WALK, green_since_ds=core.now_ds)
 
 
 def _to_extension(core: SignalCore, ring: Ring, _index: int) -> Ring:
@@ -431,9 +435,8 @@ def _to_yellow(core: SignalCore, ring: Ring, index: int) -> Ring:
 
 
 def _to_next_phase(core: SignalCore, ring: Ring, index: int) -> Ring:
-    return core.start_phase(
-        ring.next_phase or phases_ahead(core, index)[0], is_conditional=ring.is_conditional
-    )
+    phase = ring.next_phase or phases_ahead(core, index)[0]
+    return core.start_phase(phase, index, is_conditional=ring.is_conditional)
 
 
 @dataclass(frozen=True, slots=True)

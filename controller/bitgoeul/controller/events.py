@@ -39,7 +39,7 @@ def _ring_events(core: SignalCore, ring: Ring, index: int) -> list[int]:
     if ring.interval in GREENS:
         events += [
             ring.green_since_ds + timing.min_green_ds,
-            ring.extended_ds + timing.passage_ds,
+            core.extended_ds[index] + timing.passage_ds,
             ring.since_ds + PED_EXTEND_MAX_DS,
             ring.since_ds + DONT_WALK_DS,
         ]

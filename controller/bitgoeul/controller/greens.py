@@ -65,7 +65,7 @@ def gaps_out(core: SignalCore, ring: Ring, index: int) -> bool:
         return False
     timing = core.timing.phases[ring.phase]
     is_out = core.now_ds >= max(
-        ring.extended_ds + timing.passage_ds, ring.green_since_ds + timing.min_green_ds
+        core.extended_ds[index] + timing.passage_ds, ring.green_since_ds + timing.min_green_ds
     )
     return is_out and has_conflicting_demand(core, index)
 

@@ -36,7 +36,6 @@ class Ring:
     phase : phase being served or just ended; 0 while the ring rests in red beside the other ring.
     interval, since_ds : current interval and its start. [0.1 s]
     green_since_ds : start of the phase's green. [0.1 s]
-    extended_ds : last moment a passage detector of the phase was occupied, or green start. [0.1 s]
     max_since_ds : since when somebody waits for a conflicting phase (with max recall: green start); -1 while
         nobody does. [0.1 s]
     due_ds : force-off (coordinated phases: yield point) of this service; -1 in free operation. [0.1 s]
@@ -50,7 +49,6 @@ class Ring:
     interval: Interval
     since_ds: int
     green_since_ds: int = 0
-    extended_ds: int = 0
     max_since_ds: int = NONE
     due_ds: int = NONE
     next_phase: int = 0
@@ -69,7 +67,6 @@ class Ring:
             self,
             since_ds=self.since_ds + passed_ds,
             green_since_ds=self.green_since_ds + passed_ds,
-            extended_ds=self.extended_ds + passed_ds,
             max_since_ds=self.max_since_ds + passed_ds if self.max_since_ds >= 0 else NONE,
         )
 
@@ -110,6 +107,7 @@ class CoreState:
     barrier : index of the barrier group in service.
     next_barrier : group that follows while all rings clear; -1 otherwise, -2 where flash follows.
     rings : one `Ring` per ring of the plan.
+    extended_ds : per ring, the last moment a passage detector of its phase was occupied, or green start.
     ped_calls : latched walk demand, as a phase mask.
     pattern : pattern that times the phases, or `PATTERN_FREE`.
     shift_ds : how far the cycle lags behind its pattern; negative ahead. [0.1 s]
@@ -123,6 +121,7 @@ class CoreState:
     barrier: int
     next_barrier: int
     rings: tuple[Ring, ...]
+    extended_ds: tuple[int, ...]
     ped_calls: int = 0
     pattern: int = 0
     shift_ds: int = 0
