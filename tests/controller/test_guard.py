@@ -126,8 +126,9 @@ def test_a_person_holds_until_the_rest_fits_into_yellow_and_red():
         remaining_m -= 0.5
         if reason(bench.tick(GREEN, track(remaining_m, 1.0))) is None:
             released_m = remaining_m
-    # 7 s of yellow and red less 1 s margin, at 0.83 to 0.85 of the speed seen: 4.9 to 5.1 m.
-    assert 4.5 <= released_m <= 5.1
+    # 7 s of yellow and red less 1 s margin, at 0.83 to 0.85 of the speed seen: 4.9 to 5.1 m; the second
+    # picture that says so comes half a second later.
+    assert 4.0 <= released_m <= 4.6
 
 
 def test_a_released_hold_comes_back_with_new_evidence():
@@ -135,7 +136,15 @@ def test_a_released_hold_comes_back_with_new_evidence():
     assert reason(bench.serve()) is None
     assert reason(bench.tick(GREEN, track(34.0, 1.0))) == "unconfirmed"
     assert reason(bench.tick(GREEN, track(33.5, 1.0))) == "person"
-    assert reason(bench.tick(GREEN, track(3.0, 1.0))) is None
+    assert reason(bench.tick(GREEN, track(3.0, 1.0))) == "person"
+    assert reason(bench.tick(GREEN, track(2.5, 1.0))) is None
+
+
+def test_one_picture_that_fits_may_be_an_outlier():
+    bench = Bench()
+    assert reason(bench.serve(track(20.0, 1.0))) == "person"
+    for remaining_m in (4.0, 19.0, 4.0, 18.0):  # noise of the sensor
+        assert reason(bench.tick(GREEN, track(remaining_m, 1.0))) == "person"
 
 
 def test_a_person_lost_from_sight_is_waited_for():
@@ -301,7 +310,8 @@ def test_three_services_at_the_maximum_without_movement_make_a_sensor_faulty():
         assert not faulty(bench), service
         ghost_service(bench)
     assert faulty(bench)
-    assert [(note.crossing, note.reason) for note in bench.notes] == [("XW", "sensor_fault")]
+    notes = [(note.crossing, note.reason) for note in bench.notes if note.reason != "service"]
+    assert notes == [("XW", "sensor_fault")]
 
 
 def test_a_faulty_sensor_that_sees_a_ghost_still_gets_the_blind_time():

@@ -14,7 +14,6 @@ from random_plans import random_plans
 from test_guard_laws import SENSORS, Adversary, promised, scripts, walkers_of_a_class
 
 from bitgoeul.controller.backup import BackupTimer
-from bitgoeul.controller.bound import forcing_age_s
 from bitgoeul.controller.core import SignalCore
 from bitgoeul.controller.guard import LATE_DS, Guard
 from bitgoeul.controller.monitor import Monitor
@@ -208,7 +207,7 @@ def test_promise_5_the_forcing_is_told_once():
     street = FakeStreet(REFERENCE, [], SENSORS["perfect"])
     calls = Calls(vehicle=0b1000)
     junction = Junction(REFERENCE, Adversary([(1, proposal)]), street, guard=Guard(REFERENCE), calls=calls)
-    junction.run(forcing_age_s(REFERENCE) + 90)
+    junction.run(300)
     told = [i for _, verdict in junction.guard.verdicts for i in verdict.interventions]
     assert [i.reason for i in told] == ["service"]
     assert "overdue" in told[0].detail

@@ -75,6 +75,7 @@ LISTINGS: Final[Mapping[str, Listing]] = MappingProxyType(
         "train": Listing(help="Train a policy from a recipe.", extra="train"),
         "policy": Listing(help="Export or inspect a trained policy.", extra="train"),
         "control": Listing(help="Take over a junction in a SUMO that somebody else started."),
+        "core": Listing(help="Trace the signal core alone under a script of calls."),
     }
 )
 """Our own subcommands in the order of use. Other distributions' commands are listed after them."""

@@ -23,6 +23,9 @@ MOBILITY_CLASSES: tuple[str, ...] = (
 )
 """Order of `Track.class_probabilities` (classes of the walkers' table, FACTS)."""
 
+FRESH_DS = 20
+"""A picture older than this is no evidence (DESIGN, promise 3). [0.1 s]"""
+
 
 class Zone(StrEnum):
     """Where on a crossing a track is."""

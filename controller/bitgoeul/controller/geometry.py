@@ -4,7 +4,8 @@ Every leg has an in-point and an out-point on a circle around the junction. Look
 along the leg in right-hand traffic, vehicles leave on the right and arrive on the left, so with
 compass bearings (clockwise) the in-point lies just before the leg's bearing and the out-point just
 after it. A movement is the chord from its in-point to its out-point; two movements cross when their
-chords do. This holds for any number of legs.
+chords do. This holds for any number of legs. Where a network is at hand, its lanes are asked the same
+question, and a plan that disagrees with them is refused (`sim_scenarios.matrix`).
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def wants_to_end(core: SignalCore, ring: Ring, index: int) -> bool:
     is_wanted = has_conflicting_demand(core, index)
     if units.wants_flash(core.commands):
         return True
-    if core.only:  # a named phase stays; after preemption it gives way again as it does in free operation
-        return not core.only & ring.bit or (is_wanted and not core.unit.preempt)
+    if core.only:  # a named phase stays, unless another named one cannot be reached beside it
+        return is_wanted or not core.only & ring.bit
     if core.cycle is not None and not core.cycle.coordinated and not core.commands.force_off & ring.bit:
         return core.now_ds >= due_ds(core, ring)
     return is_wanted and _has_reason(core, ring, index)

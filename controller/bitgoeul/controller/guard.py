@@ -13,15 +13,13 @@ from typing import NamedTuple
 
 from .bound import ServiceBound
 from .clocks import NOT_YET_DS, CrossingService, SignalClocks
-from .detection import Frame, Snapshot
+from .detection import FRESH_DS, Frame, Snapshot
 from .need import NeedEstimator
 from .plan import SitePlan
 from .signals import NO_COMMANDS, PATTERN_FLASH, Commands, Lamps, phases_in
 from .situation import Proposal
 from .timing import to_ds
 
-FRESH_DS = 20
-"""A picture older than this is no evidence (promise 3). [0.1 s]"""
 MARGIN_DS = 10
 """Everyone must be clear so long before conflicting greens may start (promise 3). [0.1 s]"""
 LOOK_BEFORE_DS = 10
@@ -104,6 +102,7 @@ class CrossingGuard:
     has_last_red: bool
     flash_bit: int  # the crossing's bit where its flashing green goes on in an extension, else 0
     last_red_until_ds: int = NOT_YET_DS
+    fits_since_ds: int = NOT_YET_DS  # when the first picture was taken by which everyone will be clear
     is_sensor_faulty: bool = False
     normal_services: int = 0
     stuck_services: int = 0
@@ -141,7 +140,7 @@ class Guard:
             self._plan_mask |= 1 << (phase.number - 1)
         self._can_hold_red = can_hold_red
         self._crossings: tuple[CrossingGuard, ...] = ()
-        self._bound = ServiceBound(plan)
+        self._bound = ServiceBound(plan, SignalClocks(plan))
         self._policy_fault = ""
         self._is_forcing = False
         self._plan = plan
@@ -158,6 +157,7 @@ class Guard:
 
     def attach(self, clocks: SignalClocks) -> None:
         """Bind to the clocks of the loop that asks for verdicts."""
+        self._bound = ServiceBound(self._plan, clocks)
         plan, limits = self._plan, self._plan.limits
         guards = []
         for service, crossing in zip(clocks.services, plan.crossings, strict=True):
@@ -287,7 +287,7 @@ class Guard:
         service, now_ds = guard.service, snapshot.now_ds
         if service.is_walking:
             guard.has_reached_max = guard.is_at_max = guard.was_unmoved = False
-            guard.last_red_until_ds = NOT_YET_DS
+            guard.last_red_until_ds = guard.fits_since_ds = NOT_YET_DS
             return "walk"
         look_ds = service.walk_ended_ds + guard.look_after_ds
         if service.is_clearing and now_ds < look_ds:
@@ -371,13 +371,23 @@ class Guard:
         is_fresh = frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS
         people = needs.people(service.index)
         if people and not needs.is_clear_within(service.index, now_ds - MARGIN_DS, guard.credit_s):
+            guard.fits_since_ds = NOT_YET_DS
             is_confirmed = any(person.is_confirmed for person in people)
             if is_confirmed or is_fresh:
                 return "person" if is_confirmed else "unconfirmed"
+        if people and is_fresh and not self._fits_twice(guard, frame):
+            return "person" if any(person.is_confirmed for person in people) else "unconfirmed"
         if is_fresh and not guard.is_sensor_faulty:
             is_after_walk = frame.measured_ds >= service.walk_ended_ds
             return None if is_after_walk else "walk"
         return self._blind(guard, now_ds)
+
+    @staticmethod
+    def _fits_twice(guard: CrossingGuard, frame: Frame) -> bool:
+        """Tell whether a second picture says that everyone will be clear: a single one may be an outlier."""
+        if guard.fits_since_ds == NOT_YET_DS:
+            guard.fits_since_ds = frame.measured_ds
+        return frame.measured_ds > guard.fits_since_ds
 
     def _blind(self, guard: CrossingGuard, now_ds: int) -> str | None:
         """Return `blind` until the service has lasted as in a design for slow walkers, then None."""

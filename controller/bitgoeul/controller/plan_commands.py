@@ -1,8 +1,10 @@
-"""`bitgoeul plan`: check site plans, say what each phase can give, print the schema."""
+"""`bitgoeul plan`: check site plans, say what each phase can give, draw one, print the schema."""
 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ LEAST_WIDTH = 110
 
 @click.group()
 def plan() -> None:
-    """Check, explain or describe a site plan (plan.toml)."""
+    """Check, explain, draw or describe a site plan (plan.toml)."""
 
 
 @plan.command(
@@ -53,6 +55,44 @@ def check(ctx: click.Context, files: tuple[Path, ...], *, as_json: bool) -> None
 def schema(*, as_json: bool) -> None:
     """Print the JSON Schema of plan.toml (editors check and complete a plan with it)."""
     click.echo(json.dumps(plan_json_schema(), ensure_ascii=False, indent=None if as_json else 2))
+
+
+@plan.command(
+    epilog="Examples: `bitgoeul plan draw bukmun_5 --out plan.svg` or `bitgoeul plan draw plan.toml > it.svg`"
+)
+@click.argument("site", metavar="SITE_OR_PLAN")
+@click.option("--pattern", type=int, help="Pattern whose splits are drawn; default: the plan's first.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write; default: standard output.")
+def draw(site: str, pattern: int | None, out: Path | None) -> None:
+    """Draw a registered site's plan, or a plan file, as an SVG figure.
+
+    Rings and barriers, the times of one cycle, and what each phase serves.
+    """
+    from .control_commands import find_plan
+    from .plan_drawing import draw_plan
+
+    drawing = draw_plan(find_plan(site), pattern)
+    if out is None:
+        click.echo(drawing, nl=False)
+        return
+    _write_whole(out, drawing)
+    click.echo(str(out))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it, so that no half of it is ever seen."""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as fault:
+        raise OSError(fault.errno, fault.strerror, str(path)) from None
 
 
 def _report(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from bitgoeul.controller.plan import SitePlan
 
 from .catalog import Site
 from .files import new_folder, write_text
+from .matrix import check_relations_once
 from .program import fixed_program
 
 NETWORK_FILE = "network.net.xml"
@@ -57,12 +58,20 @@ class BuiltNetwork:
 
 
 def netconvert_path() -> Path:
-    """Return SUMO's netconvert: the one of the installed wheel, else the one on the path.
+    """Return SUMO's netconvert (`find_netconvert`).
 
     Raises
     ------
     ScenarioError : there is none; the message has the install line.
     """
+    found = find_netconvert()
+    if found is None:
+        raise ScenarioError(f"netconvert is not there; {INSTALL_HINT}")
+    return found
+
+
+def find_netconvert() -> Path | None:
+    """Return SUMO's netconvert: the one of the installed wheel, else the one on the path, else None."""
     spec = importlib.util.find_spec("sumo")
     if spec is not None and spec.origin is not None:
         for name in ("netconvert", "netconvert.exe"):
@@ -70,9 +79,7 @@ def netconvert_path() -> Path:
             if candidate.is_file():
                 return candidate
     found = shutil.which("netconvert")
-    if found is None:
-        raise ScenarioError(f"netconvert is not there; {INSTALL_HINT}")
-    return Path(found)
+    return None if found is None else Path(found)
 
 
 def network_sources(site: Site) -> dict[str, Path]:
@@ -122,7 +129,8 @@ def build_network(site: Site) -> BuiltNetwork:
 
     Raises
     ------
-    ScenarioError : netconvert is missing or refuses the sources, or the cache cannot be written.
+    ScenarioError : netconvert is missing or refuses the sources, the cache cannot be written, or the
+        plan's conflicts are not those of the network (`matrix`).
     """
     key = content_hash(site)
     folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{key}"
@@ -131,6 +139,7 @@ def build_network(site: Site) -> BuiltNetwork:
             _write_network(site, temporary / NETWORK_FILE)
             write_text(temporary / ADDITIONAL_FILE, _detectors_xml(site.plan))
             write_text(temporary / CHECKSUM_FILE, _checksum(temporary))
+    check_relations_once(site.plan, folder / NETWORK_FILE, site.name)
     return BuiltNetwork(
         net_path=folder / NETWORK_FILE, additional_path=folder / ADDITIONAL_FILE, content_hash=key
     )

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from .build import INSTALL_HINT, build_network, find_netconvert
 from .catalog import Site, load_site, site_names
+from .matrix import relations_document, relations_table
 from .saturation import SATURATION_FLOW_VEH_PER_H, phase_loads
 
 
@@ -47,11 +49,31 @@ def site() -> None:
     """Show or export one site."""
 
 
-@site.command()
+@site.command(epilog="Example: `bitgoeul site show bukmun_5`")
 @click.argument("site_name", metavar="SITE")
-def show(site_name: str) -> None:
-    """Show SITE: its crossings, timing, demand and degrees of saturation."""
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def show(site_name: str, as_json: bool) -> None:
+    """Show SITE: its crossings, conflicts, timing, demand and degrees of saturation."""
     shown = load_site(site_name)
+    is_checked = find_netconvert() is not None
+    if is_checked:
+        build_network(shown)  # refuses a plan whose conflicts are not those of the network
+    if as_json:
+        document = {
+            **_summary(shown),
+            "relations": relations_document(shown.plan),
+            "is_checked_against_network": is_checked,
+            "periods": [_period_document(shown, period.name) for period in shown.demand.periods],
+        }
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    _show_junction(shown)
+    _show_relations(shown, is_checked=is_checked)
+    for period in shown.demand.periods:
+        _show_period(shown, period.name)
+
+
+def _show_junction(shown: Site) -> None:
     plan = shown.plan
     click.echo(f"{shown.name}: {plan.site.name_ko} ({plan.site.name})")
     if plan.site.note:
@@ -65,8 +87,28 @@ def show(site_name: str) -> None:
             f" phase {phase.number}: walk {phase.walk_s:g} s, clearance {phase.ped_clear_s:g} s,"
             f" extension up to {plan.extension_max_s(crossing.id):g} s"
         )
-    for period in shown.demand.periods:
-        _show_period(shown, period.name)
+
+
+def _show_relations(shown: Site, *, is_checked: bool) -> None:
+    checked = "as the network's lanes have it" if is_checked else f"not checked: {INSTALL_HINT}"
+    click.echo(f"Conflicts (C never together, Y one gives way, . apart; {checked})")
+    for line in relations_table(shown.plan):
+        click.echo(f"  {line}")
+
+
+def _period_document(shown: Site, hour: str) -> dict[str, object]:
+    period = shown.demand.period(hour)
+    loads = [
+        {
+            "phase": load.phase,
+            "name": load.name,
+            "veh_per_h": load.veh_per_h,
+            "degree_of_saturation": load.degree_of_saturation,
+            "walk_wait_s": load.walk_wait_s,
+        }
+        for load in phase_loads(shown, hour)
+    ]
+    return {"period": period.name, "hours": list(period.hours), "phases": loads}
 
 
 def _show_period(shown: Site, hour: str) -> None:

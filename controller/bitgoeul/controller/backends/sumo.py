@@ -14,6 +14,7 @@ from typing import Any
 
 from ..core import SignalCore
 from ..errors import FieldFault
+from ..monitor import Fault, Monitor, flash_lamps
 from ..plan import SitePlan
 from ..signals import ALL_RED, Calls, Commands, Lamps, phase_mask
 from ..timing import to_ds
@@ -98,22 +99,39 @@ class SumoBackend:
     plan : the site.
     step_ds : length of a simulation step. [0.1 s]
     now_ds : the simulation's time; the core starts in red then. [0.1 s]
+    monitor : watches what the core shows; None is one of its own, by this plan and step.
 
     Raises
     ------
     FieldFault : the network is not the plan's (`check_network`).
+
+    Notes
+    -----
+    When the monitor trips, the faulty indication is not shown: from then on the junction flashes, and
+    `alarms` names the fault. Only a new backend ends that.
     """
 
     capabilities = Capabilities(red_hold=True, walk_rest_by_phase=True)
 
-    def __init__(self, connection: Any, plan: SitePlan, *, step_ds: int = 5, now_ds: int = 0) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        plan: SitePlan,
+        *,
+        step_ds: int = 5,
+        now_ds: int = 0,
+        monitor: Monitor | None = None,
+    ) -> None:
         check_network(connection, plan)
         self._plan = plan
         self.core = SignalCore(plan, start_ds=now_ds)
         self._step_ds = step_ds
         self._rows = SumoRows(plan)
         self._signal = plan.sumo.traffic_light
+        self.monitor = Monitor(plan, step_ds=step_ds) if monitor is None else monitor
+        self.alarms: list[Fault] = []
         self._lamps: Lamps | None = None
+        self._shown = self.core.lamps
         self._lights = connection.trafficlight
         self._simulation = connection.simulation
         self._count_in_lane = compiled(connection, "lane", "getLastStepVehicleNumber")
@@ -135,9 +153,8 @@ class SumoBackend:
             zones = tuple([self._count_in_lane(lane) for lane in self._zones])
             loops = tuple([self._count_at_loop(loop) for loop in self._loops])
             self._reading_calls = self._calls(zones, loops)
-        return CabinetReading(
-            core.now_ds, core.lamps, self._reading_calls, zones, loops, core.held, core.red_held
-        )
+        lamps = self._shown if self.alarms else core.lamps
+        return CabinetReading(core.now_ds, lamps, self._reading_calls, zones, loops, core.held, core.red_held)
 
     def _calls(self, zones: tuple[int, ...], loops: tuple[int, ...]) -> Calls:
         """Return the phases called and extended by these detector states."""
@@ -158,11 +175,21 @@ class SumoBackend:
         lamps = self.core.advance(self._step_ds, self._reading_calls, commands)
         if lamps is not self._lamps:
             self._lamps = lamps
-            row = self._rows.row(lamps)
-            self._lights.setRedYellowGreenState(self._signal, row)
-            if self.row_changes is not None:
-                self.row_changes.append((self.core.now_ds - self._step_ds, row))
-        return lamps
+            if not self.alarms:
+                self._show(self.core.now_ds - self._step_ds, lamps)
+        return self._shown
+
+    def _show(self, now_ds: int, lamps: Lamps) -> None:
+        """Set SUMO's lamps for the step that began at `now_ds`; flash for good if the monitor trips."""
+        fault = self.monitor.watch(now_ds, lamps)
+        if fault is not None:
+            self.alarms.append(fault)
+            lamps = flash_lamps()
+        self._shown = lamps
+        row = self._rows.row(lamps)
+        self._lights.setRedYellowGreenState(self._signal, row)
+        if self.row_changes is not None:
+            self.row_changes.append((now_ds, row))
 
     def release(self) -> None:
         """Give the junction back to the network's own signal program, from the start of its cycle."""
