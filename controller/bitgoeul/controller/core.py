@@ -22,6 +22,7 @@ from .greens import (
     following,
     following_barrier,
     gaps_out,
+    gives_way_to_named,
     has_conflicting_demand,
     has_run_out,
     is_clear,
@@ -33,7 +34,9 @@ from .greens import (
     permitted,
     phases_ahead,
     rests_in_walk,
+    rests_past_yield,
     walks_again,
+    wanted_pattern,
     wants_to_end,
 )
 from .heads import INDICATIONS, shown
@@ -49,7 +52,7 @@ from .signals import (
     Commands,
     Lamps,
 )
-from .timing import PED_EXTEND_MAX_DS, CorePlan, compile_plan
+from .timing import DAY_DS, PED_EXTEND_MAX_DS, CorePlan, compile_plan
 
 __all__ = ["INDICATIONS", "TRANSITIONS", "CoreState", "Interval", "Ring", "SignalCore", "Transition"]
 
@@ -256,23 +259,22 @@ class SignalCore:
         if units.wants_flash(commands):
             self.demand = 0
 
+    @property
+    def time_of_day_ds(self) -> int:
+        """Time since midnight. [0.1 s]"""
+        return (self.now_ds + self.day_offset_ds) % DAY_DS
+
     def _choose_pattern(self) -> None:
         """Take up the pattern that is asked for; from one pattern to another only between cycles."""
-        wanted = self._wanted_pattern()
-        if wanted != self.pattern and PATTERN_FREE in (wanted, self.pattern):
+        wanted = wanted_pattern(self)
+        if wanted == self.pattern:
+            return
+        if PATTERN_FREE in (wanted, self.pattern) or all(rests_past_yield(self, r) for r in self.rings):
             self._take_up(wanted)
+            self.rings = [replace(ring, due_ds=NONE) for ring in self.rings]
 
     def _take_up(self, pattern: int) -> None:
         self.pattern, self.cycle, self.shift_ds = pattern, self.timing.patterns.get(pattern), 0
-
-    def _wanted_pattern(self) -> int:
-        """Return the pattern number that should time the phases now, or `PATTERN_FREE`."""
-        asked = self.commands.pattern
-        if asked in self.timing.patterns:
-            return asked
-        if asked == PATTERN_FREE or not self.timing.patterns:
-            return PATTERN_FREE
-        return self.timing.pattern_at(self.now_ds + self.day_offset_ds)
 
     # --- what ends a green ------------------------------------------------------------------------
 
@@ -291,19 +293,21 @@ class SignalCore:
     def _with_timers(self, ring: Ring, index: int) -> Ring:
         """Return a green with its timers: maximum, and the gap-out that stays where it may.
 
-        The maximum is held reset while nobody waits, unless it is recalled (NTCIP 1202 phaseMaximum1).
+        Both are held reset while nobody waits, but for a recalled maximum (NTCIP 1202 phaseMaximum1).
         """
+        is_wanted = has_conflicting_demand(self, index)
+        max_since_ds = ring.max_since_ds
         if self.timing.max_recall & ring.bit:
             max_since_ds = ring.green_since_ds
-        elif not has_conflicting_demand(self, index):
+        elif not is_wanted:
             max_since_ds = NONE
-        else:
-            max_since_ds = self.now_ds if ring.max_since_ds == NONE else ring.max_since_ds
-        if max_since_ds != ring.max_since_ds:
-            ring = replace(ring, max_since_ds=max_since_ds)
-        if self.timing.ends_alone & ring.bit and not ring.has_gapped_out and gaps_out(self, ring, index):
-            ring = replace(ring, has_gapped_out=True)
-        return ring
+        elif max_since_ds == NONE:
+            max_since_ds = self.now_ds
+        is_latched = ring.has_gapped_out or gaps_out(self, ring, index)
+        has_gapped_out = bool(self.timing.ends_alone & ring.bit) and is_wanted and is_latched
+        if (max_since_ds, has_gapped_out) == (ring.max_since_ds, ring.has_gapped_out):
+            return ring
+        return replace(ring, max_since_ds=max_since_ds, has_gapped_out=has_gapped_out)
 
     # --- what follows -----------------------------------------------------------------------------
 
@@ -339,6 +343,9 @@ class SignalCore:
         if not all(is_clear(self, ring) for ring in self.rings):
             return False
         target, self.next_barrier = self.next_barrier, NONE
+        if gives_way_to_named(self, self.rings):
+            target = following_barrier(self)
+            self.rings = [replace(ring, next_phase=0) for ring in self.rings]
         if target == TO_FLASH:
             self.unit = units.into_flash(self.unit, self.now_ds)
             self.rings = [Ring(0, Interval.RED_CLEAR, self.now_ds) for _ in self.rings]
@@ -352,11 +359,11 @@ class SignalCore:
 
     def _start_cycle(self, phase: int) -> None:
         """Take up another pattern, and work out how far this cycle runs late (offset correction)."""
-        wanted = self._wanted_pattern()
+        wanted = wanted_pattern(self)
         if wanted != self.pattern:
             self._take_up(wanted)
         if self.cycle is not None and phase:
-            self.shift_ds = self.cycle.corrected_shift_ds(phase, self.now_ds + self.day_offset_ds)
+            self.shift_ds = self.cycle.corrected_shift_ds(phase, self.time_of_day_ds)
 
     def start_phase(self, phase: int, index: int, *, is_conditional: bool = False) -> Ring:
         """Return a ring at the first instant of a phase: walk where it is called, else green alone."""
@@ -435,6 +442,8 @@ def _to_yellow(core: SignalCore, ring: Ring, index: int) -> Ring:
 
 
 def _to_next_phase(core: SignalCore, ring: Ring, index: int) -> Ring:
+    if gives_way_to_named(core, [ring]):
+        return Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=core.now_ds)
     phase = ring.next_phase or phases_ahead(core, index)[0]
     return core.start_phase(phase, index, is_conditional=ring.is_conditional)
 

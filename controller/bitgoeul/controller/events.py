@@ -20,11 +20,11 @@ def next_event_ds(core: SignalCore) -> int:
     for index, ring in enumerate(core.rings):
         if ring.phase and not is_stopped(core, index):
             events += _ring_events(core, ring, index)
-    time_of_day_ds = now_ds + core.day_offset_ds
     if timing.patterns:
-        events.append(timing.next_pattern_change_ds(time_of_day_ds) - core.day_offset_ds)
+        time_ds = now_ds + core.day_offset_ds
+        events.append(timing.next_pattern_change_ds(time_ds) - core.day_offset_ds)
     if cycle is not None and cycle.coordinated:
-        yielded_ds = now_ds - cycle.since_yield_ds(time_of_day_ds, core.shift_ds)
+        yielded_ds = now_ds - cycle.since_yield_ds(core.time_of_day_ds, core.shift_ds)
         events.append(yielded_ds + cycle.cycle_ds)
         events += [yielded_ds + latest_ds + 1 for latest_ds in cycle.latest_ds.values()]
     return min(event for event in events if event > now_ds)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from . import unit as units
 from .ring import GREENS, NONE, Interval, Ring
-from .timing import DONT_WALK_DS, PatternTiming
+from .signals import PATTERN_FREE
+from .timing import DAY_DS, DONT_WALK_DS, PatternTiming
 
 if TYPE_CHECKING:
     from .core import SignalCore
@@ -104,7 +105,9 @@ def due_ds(core: SignalCore, ring: Ring) -> int:
     if ring.due_ds >= 0 or core.cycle is None:
         return ring.due_ds
     started_ds = ring.green_since_ds + core.day_offset_ds
-    return core.cycle.force_off_ds(ring.phase, started_ds, core.shift_ds) - core.day_offset_ds
+    midnight_ds = started_ds // DAY_DS * DAY_DS  # the reference of a cycle is midnight, every day
+    forced_ds = core.cycle.force_off_ds(ring.phase, started_ds - midnight_ds, core.shift_ds)
+    return forced_ds + midnight_ds - core.day_offset_ds
 
 
 def next_due_ds(core: SignalCore, ring: Ring) -> int:
@@ -112,7 +115,7 @@ def next_due_ds(core: SignalCore, ring: Ring) -> int:
     first_ds, cycle = due_ds(core, ring), core.cycle
     if cycle is None or not cycle.coordinated & ring.bit or first_ds > core.now_ds:
         return first_ds
-    return first_ds + ((core.now_ds - first_ds) // cycle.cycle_ds + 1) * cycle.cycle_ds
+    return core.now_ds + cycle.cycle_ds - cycle.since_yield_ds(core.time_of_day_ds, core.shift_ds)
 
 
 def rests_in_walk(core: SignalCore, ring: Ring, index: int) -> bool:
@@ -145,11 +148,15 @@ def walks_again(core: SignalCore, ring: Ring, index: int) -> bool:
     return is_ordered or not has_conflicting_demand(core, index)
 
 
+def rests_past_yield(core: SignalCore, ring: Ring) -> bool:
+    """Tell whether a coordinated phase rests in green past its yield point."""
+    is_coordinated = core.cycle is not None and bool(core.cycle.coordinated & ring.bit)
+    return is_coordinated and ring.interval in GREENS and core.now_ds > due_ds(core, ring)
+
+
 def is_idle_yield(core: SignalCore, ring: Ring) -> bool:
     """Tell whether a coordinated phase rests on past its yield point, with nobody left to yield to."""
-    cycle = core.cycle
-    is_resting = cycle is not None and bool(cycle.coordinated & ring.bit) and core.now_ds > due_ds(core, ring)
-    return is_resting and cycle is not None and not permitted(core, cycle)
+    return rests_past_yield(core, ring) and core.cycle is not None and not permitted(core, core.cycle)
 
 
 def conditional_phase(core: SignalCore, index: int) -> int:
@@ -189,7 +196,8 @@ def has_run_out(core: SignalCore, ring: Ring) -> bool:
 def red_until_ds(core: SignalCore, ring: Ring) -> int:
     """Return the end of red clearance, or of red revert where the same phase follows. [0.1 s]"""
     timing = core.timing.phases[ring.phase]
-    revert_ds = timing.red_revert_ds if ring.next_phase == ring.phase else 0
+    may_return = ring.next_phase == ring.phase or core.only
+    revert_ds = timing.red_revert_ds if may_return else 0
     return ring.since_ds + max(timing.duration_ds["red_clear"], revert_ds)
 
 
@@ -201,7 +209,7 @@ def is_clear(core: SignalCore, ring: Ring) -> bool:
 
 def permitted(core: SignalCore, cycle: PatternTiming) -> int:
     """Return the uncoordinated phases whose permissive period is open."""
-    since_ds = cycle.since_yield_ds(core.now_ds + core.day_offset_ds, core.shift_ds)
+    since_ds = cycle.since_yield_ds(core.time_of_day_ds, core.shift_ds)
     return sum(1 << (phase - 1) for phase, latest_ds in cycle.latest_ds.items() if since_ds <= latest_ds)
 
 
@@ -239,7 +247,11 @@ def next_running_max(core: SignalCore, ring: Ring, index: int) -> tuple[int, int
     timing = core.timing.phases[ring.phase]
     normal_ds, limit_ds = timing.max_green_ds[0], timing.dynamic_max_ds
     running_ds, streak = core.running_max.get(ring.phase, (normal_ds, 0))
-    way = 1 if maxes_out(core, ring, index) else -1
+    way = 1 if maxes_out(core, ring, index) else 0
+    if ring.has_gapped_out or gaps_out(core, ring, index):
+        way = -1
+    if not way or core.commands.force_off & ring.bit:  # forced off: neither
+        return running_ds, streak
     streak = streak + way if streak * way > 0 else way
     stepped_ds = running_ds + way * timing.dynamic_step_ds
     if abs(streak) > 1 and min(normal_ds, limit_ds) <= stepped_ds <= max(normal_ds, limit_ds):
@@ -266,3 +278,22 @@ def first_phase(core: SignalCore, index: int, barrier: int) -> int:
     omits = core.commands.phase_omit
     partners = [] if core.only else [p for p in sequence if core.timing.may_enter_uncalled(p, omits)]
     return (called or partners or [0])[0]
+
+
+def gives_way_to_named(core: SignalCore, rings: list[Ring]) -> bool:
+    """Tell whether the phases next of these rings give way to those that preemption or flash exit name.
+
+    Not while an overlap is green: it may be going on to one of them.
+    """
+    nexts = sum(1 << (ring.next_phase - 1) for ring in rings if ring.next_phase)
+    return bool(core.only and nexts & ~core.only) and not core.lamps.overlap_green
+
+
+def wanted_pattern(core: SignalCore) -> int:
+    """Return the pattern number that should time the phases now, or `PATTERN_FREE`."""
+    asked = core.commands.pattern
+    if asked in core.timing.patterns:
+        return asked
+    if asked == PATTERN_FREE or not core.timing.patterns:
+        return PATTERN_FREE
+    return core.timing.pattern_at(core.time_of_day_ds)

@@ -79,7 +79,7 @@ class PatternTiming:
         A late start keeps the force-off of its own cycle, even one already past: the phase then gets
         its minimum, and the signal is back in step. A pretimed start belongs to the nearest cycle; a
         coordinated one, which may come early by all that was skipped, counts as late only within its
-        own split. Floating force-offs count from the start of the green.
+        own split. Floating force-offs count from the start of the green, and never pass the fixed ones.
 
         Parameters
         ----------
@@ -87,13 +87,25 @@ class PatternTiming:
         started_ds : start of its green. [0.1 s]
         shift_ds : how far the cycle lags behind its reference. [0.1 s]
         """
-        if self.is_floating and not self.coordinated >> (phase - 1) & 1:
-            return started_ds + self.green_end_ds[phase] - self.start_ds[phase]
         origin_ds = self.offset_ds + shift_ds
         late_ds = started_ds - origin_ds - self.start_ds[phase]
-        latest_ds = self.split_ds[phase] if self.coordinated else self.cycle_ds / 2
+        latest_ds = self._latest_start_ds(phase)
         cycles = math.floor((late_ds + self.cycle_ds - latest_ds) / self.cycle_ds)
-        return origin_ds + self.green_end_ds[phase] + cycles * self.cycle_ds
+        fixed_ds = origin_ds + self.green_end_ds[phase] + cycles * self.cycle_ds
+        if self.is_floating and not self.coordinated >> (phase - 1) & 1:
+            return min(started_ds + self.green_end_ds[phase] - self.start_ds[phase], fixed_ds)
+        return fixed_ds
+
+    @property
+    def _most_ds(self) -> int:
+        """What one cycle may pay back. [0.1 s]"""
+        return int(self.cycle_ds * OFFSET_CORRECTION_SHARE)
+
+    def _latest_start_ds(self, phase: int) -> float:
+        """Return how late a phase may start and still belong to the cycle it missed. [0.1 s]"""
+        latest_ds = self.split_ds[phase] if self.coordinated else self.cycle_ds / 2
+        is_waiting = not self.start_ds[phase] or self.coordinated >> (phase - 1) & 1
+        return min(latest_ds, self._most_ds + 1) if self.is_dwelling and is_waiting else latest_ds
 
     def since_yield_ds(self, time_of_day_ds: int, shift_ds: int) -> int:
         """Return how long ago the coordinated phases' yield point was, below a cycle. [0.1 s]"""
@@ -111,14 +123,16 @@ class PatternTiming:
         -----
         What is out of step by up to 17 % of the cycle is paid back within it, by the fixed force-offs.
         `shortway` leaves the rest, late or early, for the cycles that follow; `dwell` waits for the next
-        reference instead. Coordinated phases may start early: only lateness is out of step then.
+        reference, in the phases that open the cycle or are coordinated. A coordinated cycle may start
+        early by all that was skipped: it is out of step only when late within its first phase's split.
         """
         late_ds = (started_ds - self.offset_ds - self.start_ds[phase]) % self.cycle_ds
-        most_ds = int(self.cycle_ds * OFFSET_CORRECTION_SHARE)
-        if late_ds * 2 > self.cycle_ds:
+        most_ds = self._most_ds
+        latest_ds = self.split_ds[phase] if self.coordinated else self.cycle_ds / 2
+        if late_ds > latest_ds:
             late_ds -= self.cycle_ds
         if self.is_dwelling:
-            return late_ds - self.cycle_ds if late_ds > most_ds else 0
+            return 0
         if self.coordinated:
             return max(late_ds - most_ds, 0)
         return late_ds - max(-most_ds, min(late_ds, most_ds))
