@@ -10,7 +10,7 @@ DEMO   := .venv-demo
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint types check-long bench clean check-python
+.PHONY: help demo install test lint types check-long mutations bench clean check-python
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -37,8 +37,13 @@ types: $(VENV)/.stamp
 check-long: $(VENV)/.stamp
 	BITGOEUL_HYPOTHESIS=long $(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
+# Deliberate faults in what safety rests on: do the tests notice each? Writes docs/mutations.md.
+mutations: $(VENV)/.stamp
+	$(VENV)/bin/python tests/mutations/check.py --resume
+
 bench: $(VENV)/.stamp
 	$(VENV)/bin/bitgoeul bench env
+	$(VENV)/bin/bitgoeul bench core
 
 # Outputs and caches. The environments stay: rm -r .venv .venv-demo
 clean:

@@ -213,6 +213,10 @@ FAULTS = {
         ((0, Lamps(green=1, yellow=1)),),
         [(Kind.DUAL, "phase 1 (WBL)", "")],
     ),
+    "green comes on in yellow": (
+        ((0, Lamps(green=1)), (20, Lamps(yellow=1)), (21, Lamps(green=1, yellow=1))),
+        [(Kind.DUAL, "phase 1 (WBL)", "")],
+    ),
     "walk and clearance": (
         ((0, Lamps(green=phase_mask((2,)), walk=phase_mask((2,)), ped_clear=phase_mask((2,)))),),
         [(Kind.DUAL, "crossing XS", "")],
@@ -441,6 +445,12 @@ def test_a_single_odd_read_is_ignored(odd):
         assert answers(disturbed)[1] == [None] * len(reads)
 
 
+def test_a_stale_read_makes_no_yellow_short():
+    """Yellow from 19.6 to 23.6 s; the green read at 22.0 s is stale."""
+    reads = ((19, GREEN), (19.5, GREEN), (22, GREEN), (23, YELLOW), (23.5, YELLOW), (23.7, ALL_RED))
+    assert set(answers((*reads, (23.8, ALL_RED)))[1]) == {None}
+
+
 def test_a_whole_service_is_silent_at_any_rate_of_reads():
     for step_s in (0.1, 0.3, 0.5, 1, 3, 7):
         monitor, said = answers(every(step_s, SERVICE, 60))
@@ -566,6 +576,25 @@ def test_the_backends_monitor_allows_for_the_step(connection):
             backend.write(Commands(pattern=254))
         assert backend.alarms == []
         assert backend.monitor.reports == ()
+
+
+@pytest.mark.sumo
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_a_run_in_sumo_is_silent_and_goes_on_in_flash_after_a_trip(is_strict):
+    world = pytest.importorskip("bitgoeul.envs.world")
+    spec = world.RunSpec(site="bukmun_5", controller="eta", seed=10_003, hour="peak", minutes=2)
+    site = load_site("bukmun_5")
+    with world.simulation(spec, site) as opened:
+        driver = world.build_driver(spec, site, opened.connection)
+        backend = driver.backend
+        if is_strict:
+            backend.monitor = Monitor(changed("reference", phases={1: {"yellow_s": 3.5}}))
+        while driver.now_ds < 10 * spec.end_s:
+            driver.step()
+        row = opened.connection.trafficlight.getRedYellowGreenState(driver.plan.sumo.traffic_light)
+    assert bool(backend.alarms) == backend.monitor.is_tripped == is_strict
+    assert ("o" in row) == is_strict
+    assert is_strict or backend.monitor.reports == ()
 
 
 def lamps_of(plan):

@@ -14,6 +14,7 @@ from lamp_laws import LampLaws
 from random_plans import random_plans
 
 from bitgoeul.controller.core import SignalCore
+from bitgoeul.controller.monitor import Monitor
 from bitgoeul.controller.plan import load_plan
 from bitgoeul.controller.signals import PATTERN_FLASH, PATTERN_FREE, Calls, Commands, phases_in
 
@@ -120,9 +121,11 @@ def test_a_held_green_stays_green(plan, script):
 @given(plan=random_plans(), script=wild_scripts, day_offset_ds=st.integers(0, 863_999))
 def test_no_plan_and_no_order_breaks_a_law_of_the_lamps(plan, script, day_offset_ds):
     core = SignalCore(plan, day_offset_ds=day_offset_ds)
-    laws = LampLaws(plan)
+    laws, monitor = LampLaws(plan), Monitor(plan)
     for now_ds, lamps, _ in played(core, script, by=1):
         laws.follow(now_ds, lamps)
+        assert monitor.watch(now_ds, lamps) is None
+    assert not monitor.reports
 
 
 @settings(max_examples=EXAMPLES // 5)

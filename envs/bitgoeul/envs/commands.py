@@ -134,6 +134,48 @@ def bench_env(
     console.print(f"ratio: {figures.ratio:.3f} (median of {repeat} pairs; trip outputs identical)")
 
 
+@bench.command(name="core", epilog="Example: bitgoeul bench core --minutes 5 --cabinets 10000 --json")
+@click.option("--site", default="bukmun_5", show_default=True)
+@click.option("--hour", default="peak", show_default=True)
+@click.option(
+    "--minutes", default=5, show_default=True, type=click.IntRange(min=1), help="Of SUMO, after its warm-up."
+)
+@click.option("--seed", default=10_000, show_default=True, type=click.IntRange(min=0))
+@click.option(
+    "--steps", default=20_000, show_default=True, type=click.IntRange(min=1), help="Of each case, 0.5 s each."
+)
+@click.option(
+    "--cabinets",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Advanced one hour each, from event to event.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench_core(
+    *, site: str, hour: str, minutes: int, seed: int, steps: int, cabinets: int, as_json: bool
+) -> None:
+    """Time the signal core beside a bare dictionary and a SUMO step; run many for an hour."""
+    from . import bench_core as core_bench
+    from .world import RunSpec, silence_native_warnings
+
+    spec = RunSpec(site=site, controller="fixed", seed=seed, hour=hour, minutes=minutes)
+    silence_native_warnings()
+    with _progress(f"{site} core") as progress:
+        task = progress.add_task("", total=1.0)
+        figures = core_bench.bench_core(
+            spec,
+            steps=steps,
+            cabinets=cabinets,
+            progress=lambda share: progress.update(task, completed=share),
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(figures)))
+        return
+    for line in core_bench.lines(figures):
+        Console().print(line, highlight=False)
+
+
 def _check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be written before any work is done."""
     try:
