@@ -275,9 +275,10 @@ def test_a_preemption_dwells_though_its_input_is_short():
 
 
 def test_the_exit_waits_for_all_its_phases_though_one_is_green_already():
-    plan = plan_of(preempts=[FIRE | {"exit_phases": [4, 7]}])
-    found = fire((20, Commands(preempt=1)), (50, NO_COMMANDS), plan=plan)
-    assert since(found, 31) == {31.0: "4+8", 50.0: "4 yellow 8", 55.0: "4", 57.0: "4+7"}
+    plan = plan_of(preempts=[FIRE | {"exit_phases": [4, 7], "min_dwell_s": 0.0}])
+    found = fire((20, Commands(preempt=1)), (33, NO_COMMANDS), plan=plan)
+    # 8 has its minimum of 7 s to serve before it makes way for 7.
+    assert since(found, 31) == {31.0: "4+8", 38.0: "4 yellow 8", 43.0: "4", 45.0: "4+7"}
 
 
 def test_a_preemption_lasts_while_its_input_is_on():
@@ -292,6 +293,9 @@ def test_an_input_shorter_than_its_delay_does_nothing():
 
 def test_the_lower_number_takes_over_and_the_higher_one_waits():
     found = fire((1, Commands(preempt=2)), (40, Commands(preempt=1)), until_s=48)
+    assert since(found, 31) == {31.0: "1+5", 42.5: "yellow 1+5", 45.5: "red", 47.5: "4+8"}
+    dwelling = plan_of(preempts=[FIRE, BUS | {"min_dwell_s": 30.0}])
+    found = fire((1, Commands(preempt=2)), (40, Commands(preempt=1)), until_s=48, plan=dwelling)
     assert since(found, 31) == {31.0: "1+5", 42.5: "yellow 1+5", 45.5: "red", 47.5: "4+8"}
     found = fire((1, Commands(preempt=1)), (35, Commands(preempt=2)), until_s=48)
     assert since(found, 31) == {31.0: "4+8", 41.0: "yellow 4+8", 46.0: "red"}  # its dwell first

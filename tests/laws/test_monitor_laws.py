@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -17,7 +18,7 @@ from bitgoeul.controller.monitor import Kind, LinkMonitor, Monitor
 from bitgoeul.controller.plan import SitePlan, checked_plan
 from bitgoeul.controller.signals import ALL_RED, PATTERN_FREE, Commands, Lamps, phase_bit
 
-EXAMPLES = 300
+EXAMPLES = 5_000 if os.environ.get("BITGOEUL_HYPOTHESIS") == "long" else 300
 plans = st.one_of(st.sampled_from(list(SITE_PLANS.values())), random_plans())
 masks = st.integers(0, 0xFF)
 free = Commands(pattern=PATTERN_FREE)
@@ -138,7 +139,7 @@ def flips(draw):
     return plan, name, phase_bit(number)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES // 3)
 @given(flip=flips(), script=wild_scripts, share=st.floats(0, 1), lasts_ds=st.integers(1, 9))
 def test_a_bit_that_is_wrong_for_a_moment_is_heard(flip, script, share, lasts_ds):
     plan, name, bit = flip
@@ -197,7 +198,7 @@ def needed_ds(plan: SitePlan, name: str, number: int) -> int:
     return round(10 * {"yellow": phase.yellow_s, "walk": phase.walk_s, "ped_clear": phase.ped_clear_s}[name])
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES // 3)
 @given(chosen=runs_of_lamps(("yellow",)))
 def test_a_dropped_yellow_is_heard(chosen):
     plan, stretches, _, number, run = chosen
@@ -207,7 +208,7 @@ def test_a_dropped_yellow_is_heard(chosen):
     assert Kind.MISSING_YELLOW in told(plan, stretches)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES // 3)
 @given(chosen=runs_of_lamps(tuple(CUTS)), by_ds=st.integers(2, 25))
 def test_what_is_cut_by_two_tenths_or_more_is_heard(chosen, by_ds):
     """The bit goes out so long before its least time that `by_ds` are missing."""
@@ -226,7 +227,7 @@ def test_what_is_cut_by_two_tenths_or_more_is_heard(chosen, by_ds):
 
 
 @pytest.mark.parametrize("name", SITE_PLANS)
-@settings(max_examples=EXAMPLES // 4)
+@settings(max_examples=EXAMPLES // 6)
 @given(script=wild_scripts, pick=st.randoms(use_true_random=False), by_ds=st.integers(2, 20))
 def test_a_green_that_starts_two_tenths_or_more_before_red_clearance_is_over_is_heard(
     name, script, pick, by_ds

@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from .monitor_card import ProgramCard, Walk, bits_of, named
+from .monitor_card import ProgramCard, Walk, bits_of
 from .plan import SitePlan
 from .signals import ALL_RED, Lamps
 
@@ -183,7 +183,7 @@ class Look:
         self.judge_conflicts(lit)
 
     def _dual(self, index: int, both: str) -> None:
-        label = named(self.card.channels[index])
+        label = self.card.names[index]
         self.note(Kind.DUAL, label, f"{label} shows {both} at once")
 
     def judge_conflicts(self, lit: int) -> None:
@@ -201,7 +201,7 @@ class Look:
         for index in bits_of((greens ^ were_green) | (yellows ^ were_yellow)):
             channel = card.channels[index]
             bit, lasted_ds = 1 << index, self.now_ds - since_ds[index]
-            label = named(channel)
+            label = card.names[index]
             if were_green & bit and not greens & bit:
                 times_ds = (lasted_ds, channel.green_ds)
                 self._time(Kind.SHORT_GREEN, (label, ""), times_ds, f"{label}: green lasted")
@@ -328,10 +328,10 @@ class Monitor:
         look = Look(card, self._step_ds, now_ds, ALL_RED)
         red, yellow, green = states.red, states.yellow, states.green
         for index in bits_of(card.headed & ~(red | yellow | green)):
-            label = named(card.channels[index])
+            label = card.names[index]
             look.note(Kind.DARK, label, f"{label} is dark: none of its lamps is lit")
         for index in bits_of(card.headed & (red & yellow | red & green | yellow & green)):
-            label = named(card.channels[index])
+            label = card.names[index]
             look.note(Kind.DUAL, label, f"{label} has two colours lit at once")
         look.judge_conflicts((yellow | green) & card.headed)
         return self._take(look)

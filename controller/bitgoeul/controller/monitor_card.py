@@ -70,6 +70,7 @@ class ProgramCard:
             label = f"crossing {crossing.id}"
             channels[index] = Channel(label=label, crossings=(crossing.id,), is_crossing=True)
         self.channels = channels
+        self.names = {index: _named(channel) for index, channel in channels.items()}
         self.conflicts = {
             index: sum(1 << at for at, other in channels.items() if any(_served(plan, channel, other)))
             for index, channel in channels.items()
@@ -112,7 +113,7 @@ class ProgramCard:
         """Return two conflicting channels' names, each with what of it is in conflict."""
         one, other = self.channels[first], self.channels[second]
         pairs = _served(self._plan, one, other), _served(self._plan, other, one)
-        return named(one, pairs[0]), named(other, pairs[1])
+        return _named(one, pairs[0]), _named(other, pairs[1])
 
 
 def _phase_channel(plan: SitePlan, number: int) -> Channel:
@@ -177,7 +178,7 @@ def bits_of(mask: int) -> Iterator[int]:
         mask ^= low
 
 
-def named(channel: Channel, served: tuple[list[str], list[str]] | None = None) -> str:
+def _named(channel: Channel, served: tuple[list[str], list[str]] | None = None) -> str:
     """Return a channel's label with what it serves, or with the movements and crossings in `served`."""
     if channel.is_crossing:
         return channel.label
