@@ -196,23 +196,27 @@ class SignalCore:
 
     def _settle(self) -> None:
         """Apply every transition that is due now, then work out when the next one can be."""
-        changed = True
+        changed, has_moved, extended = True, False, self.ped_extend
         while changed:
             self._register_demand()
             changed = self._step_unit()
             if self.unit.is_flashing:
+                has_moved = True
                 break
             for index in range(len(self.rings)):
                 changed |= self._step_ring(index)
             changed |= self._cross_barrier()
+            has_moved |= changed
         self._note_timers()
-        self.held = sum(
-            r.bit for i, r in enumerate(self.rings) if is_held(self, r) and wants_to_end(self, r, i)
-        )
-        self.red_held = sum(r.bit for r in self.rings if has_run_out(self, r) and is_red_held(self, r))
-        lamps = shown(self)
-        if lamps != self.lamps:  # the same object while nothing changes: cheap to compare
-            self.lamps = lamps
+        self.held = self.red_held = 0
+        if self.commands.hold:
+            kept = (r for i, r in enumerate(self.rings) if is_held(self, r) and wants_to_end(self, r, i))
+            self.held = sum(ring.bit for ring in kept)
+        if self.commands.red_hold:
+            self.red_held = sum(r.bit for r in self.rings if has_run_out(self, r) and is_red_held(self, r))
+        if has_moved or extended != self.ped_extend:
+            lamps = shown(self)  # the same object while nothing changes: cheap to compare
+            self.lamps = self.lamps if lamps == self.lamps else lamps
         self._next_event_ds = next_event_ds(self)
 
     def _step_unit(self) -> bool:

@@ -72,6 +72,8 @@ def follow(
     the input is off and its phases have dwelt in green long enough. Then, and after flash, `exit_phases`
     are served before anything else.
     """
+    if not (commands.preempt or unit.asked or unit.preempt or unit.exit_phases):
+        return unit
     asked = commands.preempt if commands.preempt in timing.preempts else 0
     if asked != unit.asked:
         unit = replace(unit, asked=asked, asked_since_ds=now_ds if asked else NONE)
