@@ -40,7 +40,7 @@ COPIED = (
     "docs",
     "pyproject.toml",
 )
-FIRST = ("safety_lines", "core", "guard", "clocks", "need", "monitor", "timing")
+FIRST = ("safety_lines", "safety_lines_guard", "core", "guard", "clocks", "need", "monitor", "timing")
 """Controller tests that are quick and notice most: asked first, and alone."""
 ALL = ("tests/controller", "tests/laws")
 RESULTS = ROOT / "out" / "mutations.json"

@@ -124,6 +124,9 @@ class Follower:
         if ring.is_green:
             memory = self.memories[index]
             memory.demand_at_end = memory.seen = memory.kept = demand
+            # SUMO's maximum may count from the start of the green.
+            if now_ds - ring.green_since_ds >= 10 * self.timing[ring.phase].maximum - STEP_DS:
+                self.memories[1 - index].is_transfer = True  # its maximum made the other ready too
         return ring if ring.interval is interval else replace(ring, interval=interval, since_ds=now_ds)
 
     def _note_start(self, index, number, now_ds):

@@ -14,8 +14,6 @@ from timing_tables import STEP_DS
 from bitgoeul.controller.signals import phase_mask, phases_in
 
 UNEXPLAINED = "UNEXPLAINED"
-SURE = 3
-"""The first free rules are asked before a difference of one step is let pass: they change what follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +218,7 @@ def _misses_its_yield(parting):
         return False
     return any(
         permissives.cycle - permissives.till(ring.phase, ring.green_since_ds // 10)
-        < permissives.clear(ring.phase)
+        <= permissives.clear(ring.phase)
         for index in _in_coordinated_green(parting)
         if (ring := parting.rings[index]).bit & parting.we_end
     )
@@ -246,7 +244,8 @@ def _opens_in_sequence(parting):
 FREE_QUIRKS = (
     Quirk(
         "cuts the minimum green",
-        "a phase whose maximum is over makes the other ring ready too, whatever its minimum",
+        "a phase whose maximum is over makes the other ring ready too, whatever its minimum; "
+        "a coordinated one ends at its yield point, whatever its minimum",
         _cuts_minimum,
     ),
     Quirk(
@@ -297,6 +296,7 @@ FREE_QUIRKS = (
 
 
 COORDINATED_QUIRKS = (
+    *FREE_QUIRKS[:2],  # cuts the minimum green, backs up inside the barrier
     Quirk(
         "opens permissives in sequence",
         "a coordinated phase gives way to a phase only when the one before it fits no more, or was due "
@@ -315,20 +315,19 @@ COORDINATED_QUIRKS = (
         "ours has its minimum and is back in step",
         _misses_its_yield,
     ),
-    *(
-        quirk
-        for quirk in FREE_QUIRKS
-        if quirk.name in {"backs up inside the barrier", "chooses again in clearance"}
-    ),
+    next(quirk for quirk in FREE_QUIRKS if quirk.name == "chooses again in clearance"),
 )
 
 
 def judge(parting, *, is_one_step):
-    """Return the name of what explains a parting."""
+    """Return the name of what explains a parting.
+
+    The first rules are asked before a difference of one step is let pass: they change what follows.
+    """
     if parting.follower.table.cycle:
-        quirks, sure = COORDINATED_QUIRKS, 0
+        quirks, sure = COORDINATED_QUIRKS, 2
     else:
-        quirks, sure = FREE_QUIRKS, SURE
+        quirks, sure = FREE_QUIRKS, 3
     for quirk in quirks[:sure]:
         if quirk.explains(parting):
             return quirk.name
