@@ -76,9 +76,7 @@ def test_no_conflicting_greens_and_no_interval_cut_short(plan, script, day_offse
         laws.follow(now_ds, lamps)
 
 
-@every_plan
-@given(script=scripts, day_offset_ds=st.integers(0, 863_999))
-def test_a_long_step_is_many_short_ones(plan, script, day_offset_ds):
+def check_steps_add_up(plan, script, day_offset_ds):
     long, short = (SignalCore(plan, day_offset_ds=day_offset_ds) for _ in range(2))
     for ds, calls, commands in script:
         long.advance(ds, calls, commands)
@@ -87,6 +85,12 @@ def test_a_long_step_is_many_short_ones(plan, script, day_offset_ds):
         assert long.state == short.state
         assert long.lamps == short.lamps
         assert long.status() == short.status()
+
+
+@every_plan
+@given(script=scripts, day_offset_ds=st.integers(0, 863_999))
+def test_a_long_step_is_many_short_ones(plan, script, day_offset_ds):
+    check_steps_add_up(plan, script, day_offset_ds)
 
 
 @every_plan
@@ -131,14 +135,7 @@ def test_no_plan_and_no_order_breaks_a_law_of_the_lamps(plan, script, day_offset
 @settings(max_examples=EXAMPLES // 5)
 @given(plan=random_plans(), script=wild_scripts, day_offset_ds=st.integers(0, 863_999))
 def test_a_long_step_is_many_short_ones_on_any_plan(plan, script, day_offset_ds):
-    long, short = (SignalCore(plan, day_offset_ds=day_offset_ds) for _ in range(2))
-    for ds, calls, commands in script:
-        long.advance(ds, calls, commands)
-        for _ in range(ds):
-            short.advance(1, calls, commands)
-        assert long.state == short.state
-        assert long.lamps == short.lamps
-        assert long.status() == short.status()
+    check_steps_add_up(plan, script, day_offset_ds)
 
 
 @every_plan

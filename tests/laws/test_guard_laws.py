@@ -102,6 +102,19 @@ SENSORS = {
 }
 
 
+def errant_sensors(**more):
+    """Return a strategy for sensors that are late, noisy, blind or stuck."""
+    return st.builds(
+        Sensor,
+        latency_ds=st.integers(0, 30),
+        noise_m=st.floats(0, 1),
+        seen_ticks=st.integers(1, 8),
+        blind_ticks=st.integers(0, 8),
+        stuck_from_ds=st.sampled_from((1 << 60, 300, 1000)),
+        **more,
+    )
+
+
 @pytest.mark.parametrize("form", ["P", "R"])
 @pytest.mark.parametrize("sensor", SENSORS.values(), ids=SENSORS)
 @settings(max_examples=30)
@@ -153,15 +166,7 @@ def test_an_extension_ends_at_its_maximum(form, sensor, crossing):
 @given(
     people=st.lists(walkers_of_a_class(), max_size=6),
     script=scripts,
-    sensor=st.builds(
-        Sensor,
-        latency_ds=st.integers(0, 30),
-        noise_m=st.floats(0, 1),
-        seen_ticks=st.integers(1, 8),
-        blind_ticks=st.integers(0, 8),
-        stuck_from_ds=st.sampled_from((1 << 60, 300, 1000)),
-        ghosts=st.sampled_from(((), (XW,), (XN, XE))),
-    ),
+    sensor=errant_sensors(ghosts=st.sampled_from(((), (XW,), (XN, XE)))),
     form=st.sampled_from(("P", "R")),
 )
 def test_no_reason_outlives_its_maximum(people, script, sensor, form):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lamp_laws import LampLaws
 from random_plans import random_plans
-from test_guard_laws import SENSORS, Adversary, promised, scripts, walkers_of_a_class
+from test_guard_laws import SENSORS, Adversary, errant_sensors, promised, scripts, walkers_of_a_class
 
 from bitgoeul.controller.backup import BackupTimer
 from bitgoeul.controller.core import SignalCore
@@ -33,14 +33,7 @@ sensors = st.sampled_from(list(SENSORS.values()))
     plan=random_plans(),
     people=st.lists(walkers_of_a_class(), max_size=6),
     script=scripts,
-    sensor=st.builds(
-        Sensor,
-        latency_ds=st.integers(0, 30),
-        noise_m=st.floats(0, 1),
-        seen_ticks=st.integers(1, 8),
-        blind_ticks=st.integers(0, 8),
-        stuck_from_ds=st.sampled_from((1 << 60, 300, 1000)),
-    ),
+    sensor=errant_sensors(),
     calls=st.builds(Calls, vehicle=st.integers(0, 255), extend=st.integers(0, 255)),
 )
 def test_promise_1_lamps_keep_their_laws_whatever_sensor_and_policy_do(plan, people, script, sensor, calls):

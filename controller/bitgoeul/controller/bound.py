@@ -13,13 +13,11 @@ from .clocks import SignalClocks
 from .detection import FRESH_DS, Snapshot
 from .plan import SitePlan
 from .signals import PATTERN_FREE, Calls, Commands, Lamps, phase_mask, phases_in
-from .timing import to_ds
+from .timing import FOREVER_DS, to_ds
 from .timing_checks import least_service_s
 
 MARGIN_S = 10.0
 """Orders are put aside so long before it would be too late: ticks, and the last all-red of a group. [s]"""
-NEVER_DS = 1 << 62
-"""Later than any run. [0.1 s]"""
 
 
 def longest_service_s(plan: SitePlan, number: int) -> float:
@@ -29,17 +27,21 @@ def longest_service_s(plan: SitePlan, number: int) -> float:
     return least_service_s(phase) + extension_s + phase.yellow_s + phase.red_clear_s
 
 
+def group_lengths_s(plan: SitePlan) -> tuple[float, ...]:
+    """Return per barrier group the longest time it takes when each of its phases is served once. [s]"""
+    return tuple(
+        max(sum(longest_service_s(plan, number) for number in ring[barrier]) for ring in plan.rings)
+        for barrier in range(len(plan.rings[0]))
+    )
+
+
 def forcing_age_s(plan: SitePlan) -> float:
     """Return the age of a call at which it must be served next. [s]
 
     The plan's service bound less one service of every barrier group at its longest: minimum, full
     extension, yellow and red. What has to be forced then still comes within the bound.
     """
-    transition_s = sum(
-        max(sum(longest_service_s(plan, number) for number in ring[barrier]) for ring in plan.rings)
-        for barrier in range(len(plan.rings[0]))
-    )
-    return max(plan.limits.service_bound_s - transition_s, 0.0)
+    return max(plan.limits.service_bound_s - sum(group_lengths_s(plan)), 0.0)
 
 
 class ServiceBound:
@@ -67,7 +69,8 @@ class ServiceBound:
         self._force_after_ds = to_ds(forcing_age_s(plan))
         self._clocks, self._services = clocks.phases, clocks.services
         self._rings = plan.rings
-        self._places = {number: plan.place_of(number) for number in plan.phase_numbers}
+        self._places = plan.places
+        self._groups_s = group_lengths_s(plan)
         self._service_s = {number: longest_service_s(plan, number) for number in plan.phase_numbers}
         self._after_walk_s = {p.number: self._service_s[p.number] - p.walk_s for p in plan.phases}
         self._clear_s = {p.number: p.yellow_s + p.red_clear_s for p in plan.phases}
@@ -75,7 +78,7 @@ class ServiceBound:
         self._walk_since_ds: dict[int, int] = {}
         self._seen: tuple[Calls | None, Lamps | None, int] = (None, None, 0)
         self._waiting = self._pressed = 0
-        self._next_due_ds = NEVER_DS
+        self._next_due_ds = FOREVER_DS
         self._forced = 0
         self._led_s: dict[int, float] = {}
 
@@ -98,12 +101,17 @@ class ServiceBound:
         _age(self._since_ds, called & ~snapshot.lamps.green, now_ds)
         _age(self._walk_since_ds, waiting & ~snapshot.lamps.walk & self._all, now_ds)
         ages = (*self._since_ds.values(), *self._walk_since_ds.values())
-        self._next_due_ds = min(ages, default=NEVER_DS) + self._force_after_ds
+        self._next_due_ds = min(ages, default=FOREVER_DS) + self._force_after_ds
 
     @property
     def next_due_ds(self) -> int:
         """The moment from which a call has to be watched, if nobody is served before. [0.1 s]"""
         return self._next_due_ds
+
+    @property
+    def is_forcing(self) -> bool:
+        """Tell whether the last orders reviewed were put aside."""
+        return bool(self._forced)
 
     def reviewed(self, commands: Commands, now_ds: int, lamps: Lamps) -> Commands:
         """Return the orders, or, where a call would wait past the bound, orders that serve it.
@@ -148,11 +156,10 @@ class ServiceBound:
         if not lamps.green >> (number - 1) & 1:
             return clear_s
         passed_s = (now_ds - self._clocks[number].green_since_ds) / 10
-        walks = [service for service in self._services if service.bit >> (number - 1) & 1]
         after_walk_s = self._after_walk_s[number]
         if lamps.walk >> (number - 1) & 1:  # perhaps at rest: all of clearance is still to come
             return max(self._service_s[number] - passed_s, after_walk_s)
-        is_open = any(service.is_open for service in walks)
+        is_open = any(each.is_open for each in self._services if each.bit >> (number - 1) & 1)
         return max(self._service_s[number] - passed_s, after_walk_s if is_open else clear_s)
 
     def _after_jump_s(self, number: int, targets: int, barrier: int) -> float:
@@ -164,7 +171,7 @@ class ServiceBound:
         ring = self._rings[self._places[number][0]][barrier]
         if next((n for n in ring if targets >> (n - 1) & 1), 0) == number:
             return 0.0
-        return self._group_s(barrier) + self._after_group_s(number, barrier)
+        return self._groups_s[barrier] + self._after_group_s(number, barrier)
 
     def _in_ring_order_s(self, number: int, left_s: dict[int, float]) -> float:
         """Return the time until a phase is served in ring order.
@@ -175,7 +182,7 @@ class ServiceBound:
         left_s : phases in service and how long each still takes; {} when unknown: the worst case. [s]
         """
         if not left_s:
-            return sum(self._group_s(barrier) for barrier in range(len(self._rings[0])))
+            return sum(self._groups_s)
         ring, barrier = self._places[number]
         sequence = self._rings[ring][barrier]
         here = self._places[next(iter(left_s))][1]
@@ -194,11 +201,7 @@ class ServiceBound:
         steps = range(1, (barrier - here) % count or count)
         sequence = self._rings[ring][barrier]
         before_s = sum(self._service_s[n] for n in sequence[: sequence.index(number)])
-        return before_s + sum(self._group_s((here + step) % count) for step in steps)
-
-    def _group_s(self, barrier: int) -> float:
-        """Return the longest time a barrier group takes when each of its phases is served once. [s]"""
-        return max(sum(self._service_s[n] for n in ring[barrier]) for ring in self._rings)
+        return before_s + sum(self._groups_s[(here + step) % count] for step in steps)
 
     def _rest_s(self, ring: int, barrier: int, left_s: dict[int, float]) -> float:
         """Return how long a ring still needs in the present group. [s]"""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from .errors import PlanFault
+from .errors import PlanFault, plan_fault
 
 if TYPE_CHECKING:
     from .plan import Pattern, SitePlan
@@ -33,52 +33,41 @@ def cabinet_faults(plan: SitePlan) -> Iterator[PlanFault]:
         yield from rule(plan)
 
 
-def _fault(path: str, value: object, rule: str) -> PlanFault:
-    return PlanFault(path=path, value=str(value), rule=rule)
-
-
-def _places(plan: SitePlan) -> dict[int, tuple[int, int]]:
-    """Return (ring, barrier) of the phases that have one."""
-    return {n: (r, b) for r, ring in enumerate(plan.rings) for b, group in enumerate(ring) for n in group}
-
-
 def _are_concurrent(plan: SitePlan, first: int, second: int) -> bool:
-    places = _places(plan)
+    places = plan.places
     if first not in places or second not in places:
         return False
     return places[first][0] != places[second][0] and places[first][1] == places[second][1]
-
-
-def _joined(numbers: Iterable[object]) -> str:
-    return " and ".join(str(number) for number in numbers)
 
 
 def _overlap_faults(plan: SitePlan) -> Iterator[PlanFault]:
     own = {name for phase in plan.phases for name in phase.movements}
     served = Counter(name for overlap in plan.overlaps for name in overlap.movements)
     for name in (name for name, count in served.items() if count > 1):
-        yield _fault("overlaps", f"{name} in {served[name]} overlaps", "a movement has one overlap; keep one")
+        yield plan_fault(
+            "overlaps", f"{name} in {served[name]} overlaps", "a movement has one overlap; keep one"
+        )
     for overlap in plan.overlaps:
         path = f"overlaps.{overlap.id}"
         if not overlap.movements:
-            yield _fault(f"{path}.movements", "[]", "it serves nothing; name its movements")
+            yield plan_fault(f"{path}.movements", "[]", "it serves nothing; name its movements")
         for name in own.intersection(overlap.movements):
-            yield _fault(f"{path}.movements", name, "it is in a phase too; name it once")
+            yield plan_fault(f"{path}.movements", name, "it is in a phase too; name it once")
         yield from _overlap_phase_faults(plan, f"{path}.phases", overlap.phases)
 
 
 def _overlap_phase_faults(plan: SitePlan, path: str, numbers: tuple[int, ...]) -> Iterator[PlanFault]:
     if len(set(numbers)) < max(len(numbers), LEAST_PHASES):
         rule = "an overlap goes on from one phase to another: name two or more, each once"
-        yield _fault(path, list(numbers), rule)
+        yield plan_fault(path, list(numbers), rule)
     for first, second in combinations(numbers, 2):
         if _are_concurrent(plan, first, second):
             rule = "one may start while the other ends: it would go from yellow to green; keep one"
-            yield _fault(path, f"{first} and {second} run together", rule)
+            yield plan_fault(path, f"{first} and {second} run together", rule)
     for phase in plan.phases:
         if phase.number in numbers and phase.leading_walk_s:
             rule = "it starts with walk alone, in which the overlap could not stay green"
-            yield _fault(path, phase.number, f"{rule}; remove it or its leading_walk_s")
+            yield plan_fault(path, phase.number, f"{rule}; remove it or its leading_walk_s")
 
 
 def _shared_crossing_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -87,28 +76,28 @@ def _shared_crossing_faults(plan: SitePlan) -> Iterator[PlanFault]:
         for first, second in combinations(numbers, 2):
             if _are_concurrent(plan, first, second):
                 rule = "a crossing walks in phases that never run together; keep one of them"
-                yield _fault(f"crossings.{crossing.id}", f"in phases {first} and {second}", rule)
+                yield plan_fault(f"crossings.{crossing.id}", f"in phases {first} and {second}", rule)
 
 
 def _preempt_faults(plan: SitePlan) -> Iterator[PlanFault]:
     counts = Counter(preempt.number for preempt in plan.preempts)
     for number in (number for number, count in counts.items() if count > 1):
-        yield _fault(f"preempts.{number}", "given more than once", "each is given once; remove one")
+        yield plan_fault(f"preempts.{number}", "given more than once", "each is given once; remove one")
     for preempt in plan.preempts:
         path = f"preempts.{preempt.number}"
         if not preempt.phases:
-            yield _fault(f"{path}.phases", "[]", "it holds nothing; name the phases to be held green")
+            yield plan_fault(f"{path}.phases", "[]", "it holds nothing; name the phases to be held green")
         yield from _together_faults(plan, f"{path}.phases", preempt.phases)
         yield from _together_faults(plan, f"{path}.exit_phases", preempt.exit_phases)
 
 
 def _together_faults(plan: SitePlan, path: str, numbers: tuple[int, ...]) -> Iterator[PlanFault]:
     """Yield a fault for phases that are to be green at once and cannot be."""
-    places = _places(plan)
+    places = plan.places
     for first, second in combinations(numbers, 2):
         if {first, second} <= places.keys() and not _are_concurrent(plan, first, second):
             rule = "they never run together; name one phase per ring, of one barrier"
-            yield _fault(path, f"{first} and {second}", rule)
+            yield plan_fault(path, f"{first} and {second}", rule)
 
 
 def _walk_order_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -117,12 +106,14 @@ def _walk_order_faults(plan: SitePlan) -> Iterator[PlanFault]:
         for name in ("walk_delay_s", "leading_walk_s"):
             value_s = getattr(phase, name)
             if value_s and not phase.crossings:
-                yield _fault(f"{path}.{name}", value_s, "the phase has no crossing to walk on; remove it")
+                yield plan_fault(f"{path}.{name}", value_s, "the phase has no crossing to walk on; remove it")
         if phase.leading_walk_s > phase.walk_s and phase.crossings:
             rule = f"walk itself lasts {phase.walk_s} s; lower it or raise walk_s"
-            yield _fault(f"{path}.leading_walk_s", phase.leading_walk_s, rule)
+            yield plan_fault(f"{path}.leading_walk_s", phase.leading_walk_s, rule)
         if phase.leading_walk_s and phase.walk_delay_s:
-            yield _fault(f"{path}.walk_delay_s", phase.walk_delay_s, "walk leads already; remove one of them")
+            yield plan_fault(
+                f"{path}.walk_delay_s", phase.walk_delay_s, "walk leads already; remove one of them"
+            )
 
 
 def _maximum_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -132,13 +123,13 @@ def _maximum_faults(plan: SitePlan) -> Iterator[PlanFault]:
             value_s = getattr(phase, name)
             if value_s is not None and value_s < phase.min_green_s:
                 rule = f"below min_green_s = {phase.min_green_s}; raise it"
-                yield _fault(f"{path}.{name}", value_s, rule)
+                yield plan_fault(f"{path}.{name}", value_s, rule)
         if (phase.dynamic_max_s is None) == (phase.dynamic_step_s > 0):
             rule = "a dynamic max has a limit (dynamic_max_s) and a step above 0; give both or neither"
-            yield _fault(f"{path}.dynamic_step_s", phase.dynamic_step_s, rule)
+            yield plan_fault(f"{path}.dynamic_step_s", phase.dynamic_step_s, rule)
         if phase.conditional_service and phase.crossings:
             rule = "what is served conditionally may have no walk; move the crossing or set it to false"
-            yield _fault(f"{path}.conditional_service", "true", rule)
+            yield plan_fault(f"{path}.conditional_service", "true", rule)
 
 
 def _unit_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -150,7 +141,7 @@ def _unit_faults(plan: SitePlan) -> Iterator[PlanFault]:
             "a lost link would drop a hold on a walker: raise it above the longest extension, "
             f"{longest_s} s, + {BACKUP_MARGIN_S} s, or set 0"
         )
-        yield _fault("unit.backup_s", plan.unit.backup_s, rule)
+        yield plan_fault("unit.backup_s", plan.unit.backup_s, rule)
 
 
 def _coordination_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -159,7 +150,9 @@ def _coordination_faults(plan: SitePlan) -> Iterator[PlanFault]:
         is_coordinated = pattern.mode == "coordinated"
         if is_coordinated != bool(pattern.coordinated):
             rule = "a coordinated pattern names its coordinated phases, a pretimed one names none"
-            yield _fault(f"{path}.coordinated", list(pattern.coordinated), f"{rule}; correct mode or phases")
+            yield plan_fault(
+                f"{path}.coordinated", list(pattern.coordinated), f"{rule}; correct mode or phases"
+            )
         yield from _together_faults(plan, f"{path}.coordinated", pattern.coordinated)
         if not is_coordinated:
             yield from _pretimed_faults(path, pattern)
@@ -168,9 +161,9 @@ def _coordination_faults(plan: SitePlan) -> Iterator[PlanFault]:
 def _pretimed_faults(path: str, pattern: Pattern) -> Iterator[PlanFault]:
     rule = "only a coordinated pattern has it; remove it or set mode"
     if pattern.force_off == "floating":
-        yield _fault(f"{path}.force_off", pattern.force_off, rule)
+        yield plan_fault(f"{path}.force_off", pattern.force_off, rule)
     if pattern.permissive_s is not None:
-        yield _fault(f"{path}.permissive_s", pattern.permissive_s, rule)
+        yield plan_fault(f"{path}.permissive_s", pattern.permissive_s, rule)
 
 
 def references(plan: SitePlan) -> Iterator[tuple[str, str, object]]:

@@ -14,29 +14,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from .errors import PlanFault, ScenarioError
+from .errors import PlanFault, ScenarioError, faults_text
 from .plan import SitePlan
 from .plan_parts import PhaseNumber, PlanPart
-from .signals import PATTERN_FLASH, PATTERN_FREE
+from .signals import PATTERN_FLASH, PATTERN_FREE, PHASE_ORDERS, RING_ORDERS
 
 MOST_SECONDS = 86_400.0
 """A script and its trace are at most a day long. [s]"""
-PHASE_FIELDS = (
-    "vehicle",
-    "extend",
-    "ped",
-    "hold",
-    "force_off",
-    "phase_omit",
-    "ped_omit",
-    "vehicle_call",
-    "ped_call",
-    "walk_rest",
-    "red_hold",
-)
-"""Fields that name phases: the first three are the cabinet's own detectors, the others are orders."""
-RING_FIELDS = ("stop_time", "ped_recycle", "max_2")
-"""Orders that name rings, counted from 1."""
+CALL_FIELDS = ("vehicle", "extend", "ped")
+"""Fields of `signals.Calls`: the cabinet's own detectors."""
+PHASE_FIELDS = (*CALL_FIELDS, *PHASE_ORDERS)
+"""Fields that name phases; those of `RING_ORDERS` name rings, counted from 1."""
 
 Moment = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 Phases = tuple[PhaseNumber, ...]
@@ -81,7 +69,7 @@ class Happening(PlanPart):
     def told(self) -> str:
         """What the writer would say of it, such as `vehicle 3, hold 2 until 30 s`."""
         parts = []
-        for name in (*PHASE_FIELDS, "ped_extend", *RING_FIELDS):
+        for name in (*PHASE_FIELDS, "ped_extend", *RING_ORDERS):
             items: Sequence[int | str] = getattr(self, name)
             if items:
                 parts.append(f"{name} {' '.join(map(str, items))}")
@@ -146,9 +134,7 @@ def checked_script(document: Mapping[str, Any], plan: SitePlan, source: str) -> 
 
 
 def _refused(source: str, faults: Sequence[PlanFault]) -> ScenarioError:
-    count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
-    lines = "".join(f"\n  {fault}" for fault in faults)
-    return ScenarioError(f"{source}: {count}{lines}")
+    return ScenarioError(faults_text(source, faults))
 
 
 def _schema_fault(error: Mapping[str, Any]) -> PlanFault:
@@ -173,7 +159,7 @@ def _schema_fault(error: Mapping[str, Any]) -> PlanFault:
 def _faults(script: CallScript, plan: SitePlan) -> Iterator[PlanFault]:
     known: Mapping[str, Sequence[int | str]] = {
         **dict.fromkeys(PHASE_FIELDS, plan.phase_numbers),
-        **dict.fromkeys(RING_FIELDS, range(1, len(plan.rings) + 1)),
+        **dict.fromkeys(RING_ORDERS, range(1, len(plan.rings) + 1)),
         "ped_extend": [each.id for each in plan.crossings],
     }
     for index, each in enumerate(script.at, 1):

@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from .backends.sumo import as_fault, clear_junction, connect
+from .catalogs import find_plan
 from .errors import FieldFault, ScenarioError
 from .junction import Street, SumoJunction
-from .plan import SitePlan, load_plan
+from .plan import SitePlan
 from .policies import PolicyOptions, make_controller, parse_controller, plan_for
 from .timing import to_ds
 
@@ -97,27 +98,6 @@ def control(
     click.echo(json.dumps(summary) if as_json else _told(summary))
     if was_asked:
         raise KeyboardInterrupt
-
-
-def find_plan(site: str) -> SitePlan:
-    """Return the plan of a registered site, or of a path.
-
-    Raises
-    ------
-    ScenarioError : no such site is registered and no such file exists.
-    PlanError : the plan must not be run.
-    """
-    path = Path(site)
-    if path.suffix == ".toml" or path.is_file():
-        return load_plan(path)
-    known: list[str] = []
-    for catalog in entry_points(group="bitgoeul.site_catalogs"):
-        plans: Callable[[], dict[str, Callable[[], SitePlan]]] = catalog.load()
-        found = plans()
-        if site in found:
-            return found[site]()
-        known += found
-    raise ScenarioError(f"unknown site {site!r}; known: {', '.join(known) or 'none'}, or the path of a plan")
 
 
 def find_source(source: str) -> Callable[[Any, SitePlan, str, int], Street]:

@@ -21,9 +21,7 @@ from .greens import (
     first_phase,
     following,
     following_barrier,
-    gaps_out,
     gives_way_to_named,
-    has_conflicting_demand,
     has_run_out,
     is_clear,
     is_held,
@@ -38,10 +36,21 @@ from .greens import (
     walks_again,
     wanted_pattern,
     wants_to_end,
+    with_timers,
 )
 from .heads import INDICATIONS, shown
 from .plan import SitePlan
-from .ring import GREENS, NONE, TO_FLASH, CoreState, Interval, Ring
+from .ring import (
+    GREENS,
+    NONE,
+    TO_FLASH,
+    CoreState,
+    Interval,
+    Ring,
+    at_rest,
+    phases_next,
+    phases_on,
+)
 from .signals import (
     NO_CALLS,
     NO_COMMANDS,
@@ -75,7 +84,7 @@ class SignalCore:
         self.demand = 0
         self.held = 0
         self.red_held = 0
-        rings = tuple(Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=start_ds) for _ in plan.rings)
+        rings = tuple(at_rest(start_ds) for _ in plan.rings)
         self.restore(
             CoreState(  # all red, with the main group about to start
                 now_ds=start_ds,
@@ -167,8 +176,8 @@ class SignalCore:
     def status(self) -> CabinetStatus:
         """Return what the cabinet reports besides its lamps."""
         return CabinetStatus(
-            phase_on=sum(ring.bit for ring in self.rings),
-            phase_next=sum(1 << (ring.next_phase - 1) for ring in self.rings if ring.next_phase),
+            phase_on=phases_on(self.rings),
+            phase_next=phases_next(self.rings),
             vehicle_calls=self.demand,
             ped_calls=self.ped_calls,
             held=self.held,
@@ -251,7 +260,7 @@ class SignalCore:
         demand = self.calls.vehicle | commands.vehicle_call | self.ped_calls & ~commands.ped_omit
         demand |= timing.vehicle_recall | timing.ped_recall & ~commands.ped_omit
         if self.cycle is None:
-            if timing.soft_recall and not demand & ~sum(ring.bit for ring in self.rings):
+            if timing.soft_recall and not demand & ~phases_on(self.rings):
                 demand |= timing.soft_recall
         elif self.cycle.coordinated:
             demand = demand & permitted(self, self.cycle) | self.cycle.coordinated
@@ -288,30 +297,11 @@ class SignalCore:
         for index, ring in enumerate(self.rings):
             if ring.interval not in GREENS:
                 continue
-            self.rings[index] = self._with_timers(ring, index)
+            self.rings[index] = with_timers(self, ring, index)
             is_extension = ring.interval is Interval.GREEN and ring.has_walked and is_held(self, ring)
             if is_extension and self.now_ds < ring.since_ds + PED_EXTEND_MAX_DS:
                 extending |= self.timing.phases[ring.phase].displays_extension
         self.ped_extend &= extending & self.commands.ped_extend
-
-    def _with_timers(self, ring: Ring, index: int) -> Ring:
-        """Return a green with its timers: maximum, and the gap-out that stays where it may.
-
-        Both are held reset while nobody waits, but for a recalled maximum (NTCIP 1202 phaseMaximum1).
-        """
-        is_wanted = has_conflicting_demand(self, index)
-        max_since_ds = ring.max_since_ds
-        if self.timing.max_recall & ring.bit:
-            max_since_ds = ring.green_since_ds
-        elif not is_wanted:
-            max_since_ds = NONE
-        elif max_since_ds == NONE:
-            max_since_ds = self.now_ds
-        is_latched = ring.has_gapped_out or gaps_out(self, ring, index)
-        has_gapped_out = bool(self.timing.ends_alone & ring.bit) and is_wanted and is_latched
-        if (max_since_ds, has_gapped_out) == (ring.max_since_ds, ring.has_gapped_out):
-            return ring
-        return replace(ring, max_since_ds=max_since_ds, has_gapped_out=has_gapped_out)
 
     # --- what follows -----------------------------------------------------------------------------
 
@@ -352,7 +342,7 @@ class SignalCore:
             self.rings = [replace(ring, next_phase=0) for ring in self.rings]
         if target == TO_FLASH:
             self.unit = units.into_flash(self.unit, self.now_ds)
-            self.rings = [Ring(0, Interval.RED_CLEAR, self.now_ds) for _ in self.rings]
+            self.rings = [at_rest(self.now_ds) for _ in self.rings]
             return True
         self.barrier = target
         firsts = [ring.next_phase or first_phase(self, i, target) for i, ring in enumerate(self.rings)]
@@ -372,7 +362,7 @@ class SignalCore:
     def start_phase(self, phase: int, index: int, *, is_conditional: bool = False) -> Ring:
         """Return a ring at the first instant of a phase: walk where it is called, else green alone."""
         if not phase:
-            return Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=self.now_ds)
+            return at_rest(self.now_ds)
         self.extended_ds[index] = self.now_ds
         bit, timing = 1 << (phase - 1), self.timing
         wanted = (timing.ped_recall | self.ped_calls) & timing.has_walk & ~self.commands.ped_omit
@@ -447,7 +437,7 @@ def _to_yellow(core: SignalCore, ring: Ring, index: int) -> Ring:
 
 def _to_next_phase(core: SignalCore, ring: Ring, index: int) -> Ring:
     if gives_way_to_named(core, [ring]):
-        return Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=core.now_ds)
+        return at_rest(core.now_ds)
     phase = ring.next_phase or phases_ahead(core, index)[0]
     return core.start_phase(phase, index, is_conditional=ring.is_conditional)
 

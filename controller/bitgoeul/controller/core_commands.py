@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .call_script import MOST_SECONDS, CallScript, load_script
-from .control_commands import find_plan
+from .catalogs import find_plan
 from .core_trace import TraceRow, pattern_name, trace_rows
 from .plan import SitePlan
 from .signals import Lamps, phases_in

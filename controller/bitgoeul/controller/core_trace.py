@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from .call_script import PHASE_FIELDS, CallScript, Happening
+from .call_script import CALL_FIELDS, CallScript, Happening
 from .core import SignalCore
 from .plan import SitePlan
 from .ring import Interval
@@ -14,6 +14,8 @@ from .signals import (
     NO_COMMANDS,
     PATTERN_FLASH,
     PATTERN_FREE,
+    PHASE_ORDERS,
+    RING_ORDERS,
     CabinetStatus,
     Calls,
     Commands,
@@ -21,10 +23,9 @@ from .signals import (
     phase_mask,
     phases_in,
 )
-from .timing import to_ds
+from .timing import DAY_DS, to_ds
 
 SECOND_DS = 10
-CALL_FIELDS = PHASE_FIELDS[:3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +104,7 @@ class _Tracer:
 
     def __init__(self, plan: SitePlan, script: CallScript) -> None:
         self.plan = plan
-        self.day_offset_ds = to_ds(script.start_hour * 3600)
-        self.core = SignalCore(plan, day_offset_ds=self.day_offset_ds)
+        self.core = SignalCore(plan, day_offset_ds=to_ds(script.start_hour * 3600))
         self.now_ds = 0
         self.walked = 0
         self.status = self.core.status()
@@ -143,11 +143,10 @@ class _Tracer:
         )
 
     def _cycle_ds(self) -> int | None:
-        running = [each for each in self.plan.patterns if each.number == self.status.pattern]
-        if not running or self.lamps.is_flashing:
+        cycle = self.core.cycle
+        if cycle is None or self.lamps.is_flashing:
             return None
-        since_ds = self.now_ds + self.day_offset_ds - to_ds(running[0].offset_s) - self.status.out_of_step_ds
-        return since_ds % to_ds(running[0].cycle_s)
+        return cycle.place_ds((self.now_ds + self.core.day_offset_ds) % DAY_DS, self.core.shift_ds)
 
 
 class _Waiting:
@@ -186,14 +185,12 @@ class _Waiting:
             return self._calls, self._commands
         self._green, self._is_pushed = lamps.green, has_news  # a button is let go a tenth later
         calls = Calls(**{name: self._called(name, lamps.green) for name in CALL_FIELDS})
-        masks = {name: self._union(name) for name in PHASE_FIELDS if name not in CALL_FIELDS}
-        rings = {name: self._union(name) for name in ("stop_time", "ped_recycle", "max_2")}
+        masks = {name: self._union(name) for name in (*PHASE_ORDERS, *RING_ORDERS)}
         extended = {name for each in self._active for name in each.ped_extend}
         preempts = [each.preempt for each in self._active if each.preempt is not None]
         patterns = [each.pattern_number for each in self._active if each.pattern is not None]
         commands = Commands(
             **masks,
-            **rings,
             ped_extend=sum(1 << i for i, name in enumerate(self._crossings) if name in extended),
             preempt=min(preempts, default=0),
             pattern=patterns[-1] if patterns else NO_COMMANDS.pattern,

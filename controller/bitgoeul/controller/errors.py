@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -39,6 +40,17 @@ class PlanFault:
         return f"{self.path} = {self.value}: {self.rule}"
 
 
+def plan_fault(path: str, value: object, rule: str) -> PlanFault:
+    """Return a fault whose value is given as it was found."""
+    return PlanFault(path=path, value=str(value), rule=rule)
+
+
+def faults_text(source: str, faults: Sequence[PlanFault]) -> str:
+    """Return all faults of a file as one message: how many, then a line each."""
+    count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
+    return f"{source}: {count}" + "".join(f"\n  {fault}" for fault in faults)
+
+
 class PlanError(BitgoeulError):
     """A site plan that must not be run: all its faults at once."""
 
@@ -46,9 +58,7 @@ class PlanError(BitgoeulError):
         """Collect the faults of the plan read from `source` (a file name)."""
         self.source = source
         self.faults = faults
-        count = f"{len(faults)} fault{'s' if len(faults) != 1 else ''}"
-        lines = "".join(f"\n  {fault}" for fault in faults)
-        super().__init__(f"{source}: {count}{lines}")
+        super().__init__(faults_text(source, faults))
 
 
 class FieldFault(BitgoeulError):

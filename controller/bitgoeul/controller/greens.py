@@ -5,10 +5,11 @@ Nothing here changes anything. Each function reads a `SignalCore` as it is at th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import unit as units
-from .ring import GREENS, NONE, Interval, Ring
+from .ring import GREENS, NONE, Interval, Ring, phases_next, phases_on
 from .signals import PATTERN_FREE
 from .timing import DAY_DS, DONT_WALK_DS, PatternTiming
 
@@ -69,6 +70,26 @@ def gaps_out(core: SignalCore, ring: Ring, index: int) -> bool:
         core.extended_ds[index] + timing.passage_ds, ring.green_since_ds + timing.min_green_ds
     )
     return is_out and has_conflicting_demand(core, index)
+
+
+def with_timers(core: SignalCore, ring: Ring, index: int) -> Ring:
+    """Return a green with its timers: maximum, and the gap-out that stays where it may.
+
+    Both are held reset while nobody waits, but for a recalled maximum (NTCIP 1202 phaseMaximum1).
+    """
+    is_wanted = has_conflicting_demand(core, index)
+    max_since_ds = ring.max_since_ds
+    if core.timing.max_recall & ring.bit:
+        max_since_ds = ring.green_since_ds
+    elif not is_wanted:
+        max_since_ds = NONE
+    elif max_since_ds == NONE:
+        max_since_ds = core.now_ds
+    is_latched = ring.has_gapped_out or gaps_out(core, ring, index)
+    has_gapped_out = bool(core.timing.ends_alone & ring.bit) and is_wanted and is_latched
+    if (max_since_ds, has_gapped_out) == (ring.max_since_ds, ring.has_gapped_out):
+        return ring
+    return replace(ring, max_since_ds=max_since_ds, has_gapped_out=has_gapped_out)
 
 
 def maxes_out(core: SignalCore, ring: Ring, index: int) -> bool:
@@ -262,7 +283,7 @@ def next_running_max(core: SignalCore, ring: Ring, index: int) -> tuple[int, int
 def following_barrier(core: SignalCore) -> int:
     """Return the next barrier group with demand (the present one last), or `NONE`."""
     masks = core.timing.barrier_masks
-    serving = sum(ring.bit for ring in core.rings)
+    serving = phases_on(core.rings)
     for step in range(1, len(masks) + 1):
         barrier = (core.barrier + step) % len(masks)
         wanted = core.demand & masks[barrier]
@@ -285,8 +306,7 @@ def gives_way_to_named(core: SignalCore, rings: list[Ring]) -> bool:
 
     Not while an overlap is green: it may be going on to one of them.
     """
-    nexts = sum(1 << (ring.next_phase - 1) for ring in rings if ring.next_phase)
-    return bool(core.only and nexts & ~core.only) and not core.lamps.overlap_green
+    return bool(core.only and phases_next(rings) & ~core.only) and not core.lamps.overlap_green
 
 
 def wanted_pattern(core: SignalCore) -> int:

@@ -16,9 +16,9 @@ from .clocks import NOT_YET_DS, CrossingService, SignalClocks
 from .detection import FRESH_DS, Frame, Snapshot
 from .need import NeedEstimator
 from .plan import SitePlan
-from .signals import NO_COMMANDS, PATTERN_FLASH, Commands, Lamps, phases_in
+from .signals import NO_COMMANDS, PATTERN_FLASH, PHASE_ORDERS, RING_ORDERS, Commands, Lamps, phases_in
 from .situation import Proposal
-from .timing import to_ds
+from .timing import FOREVER_DS, HOUR_DS, to_ds
 
 MARGIN_DS = 10
 """Everyone must be clear so long before conflicting greens may start (promise 3). [0.1 s]"""
@@ -30,25 +30,10 @@ STUCK_SERVICES = 3
 """Services running at the maximum without movement after which a sensor is faulty (promise 4)."""
 HEALTHY_SERVICES = 10
 """Normal services after which a faulty sensor is trusted again (promise 4)."""
-FOREVER_DS = 1 << 62
-"""Later than any run. [0.1 s]"""
 LATE_DS = 20
 """A proposal made longer ago is refused, and the cabinet runs its own plan. [0.1 s] [A]"""
-RESERVED = ("ped_extend", "stop_time", "ped_recycle", "max_2", "preempt")
+RESERVED = ("ped_extend", *RING_ORDERS, "preempt")
 """Orders that no policy may give: the guard's own, and what starts or stops a service (FIELD)."""
-PHASE_MASKS = (
-    "hold",
-    "force_off",
-    "phase_omit",
-    "ped_omit",
-    "vehicle_call",
-    "ped_call",
-    "walk_rest",
-    "red_hold",
-)
-"""The commands that name phases."""
-HOUR_DS = 36_000
-"""An hour. [0.1 s]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +125,7 @@ class Guard:
             self._plan_mask |= 1 << (phase.number - 1)
         self._can_hold_red = can_hold_red
         self._crossings: tuple[CrossingGuard, ...] = ()
-        self._bound = ServiceBound(plan, SignalClocks(plan))
+        self._bound: ServiceBound
         self._policy_fault = ""
         self._is_forcing = False
         self._plan = plan
@@ -267,11 +252,10 @@ class Guard:
     ) -> Commands:
         """Return the orders, replaced while they would keep a call waiting past the bound (promise 5)."""
         served = self._bound.reviewed(commands, snapshot.now_ds, snapshot.lamps)
-        is_forcing = served.force_off == self._plan_mask and served is not commands
-        if is_forcing and not self._is_forcing:
+        if self._bound.is_forcing and not self._is_forcing:
             phases = ", ".join(str(phase) for phase in phases_in(served.vehicle_call))
             interventions.append(Intervention("", "service", f"calls of phases {phases} are overdue"))
-        self._is_forcing = is_forcing
+        self._is_forcing = self._bound.is_forcing
         return served
 
     # --- one crossing -----------------------------------------------------------------------------
@@ -425,7 +409,7 @@ def _fault_of_orders(commands: Commands, plan_mask: int) -> str:
     """Return why orders are not a policy's to give; "" when they are."""
     if not all(isinstance(getattr(commands, each.name), int) for each in fields(Commands)):
         return "the policy's orders are no phase masks"
-    if any(getattr(commands, name) & ~plan_mask for name in PHASE_MASKS):
+    if any(getattr(commands, name) & ~plan_mask for name in PHASE_ORDERS):
         return "the policy named phases not in the plan"
     if commands.pattern == PATTERN_FLASH or any(getattr(commands, name) for name in RESERVED):
         return "the policy gave orders that are not a policy's"

@@ -138,6 +138,16 @@ class Look:
         self._judge_starts(history.lamps, since_ds)
         return History(self.lamps, tuple(since_ds), tuple(walk_since_ds))
 
+    @property
+    def reports(self) -> tuple[Fault, ...]:
+        """What is wrong and trips nothing."""
+        return tuple(each for each in self.faults if each.kind in REPORTED)
+
+    @property
+    def trips(self) -> tuple[Fault, ...]:
+        """What is wrong and trips."""
+        return tuple(each for each in self.faults if each.kind not in REPORTED)
+
     def note(self, kind: Kind, first: str, sentence: str, second: str = "") -> None:
         """Add a fault that is not of time."""
         self.faults.append(Fault(kind=kind, first=first, second=second, at_ds=self.now_ds, sentence=sentence))
@@ -342,10 +352,9 @@ class Monitor:
 
     def _take(self, look: Look) -> Fault | None:
         """Sort what a look found into reports and faults; trip on the first fault."""
-        self._reports.extend(each for each in look.faults if each.kind in REPORTED)
-        faults = [each for each in look.faults if each.kind not in REPORTED]
-        self._faults += faults
-        self._trip = faults[0] if faults else None
+        self._reports.extend(look.reports)
+        self._faults += look.trips
+        self._trip = next(iter(look.trips), None)
         return self._trip
 
 
@@ -408,5 +417,5 @@ class LinkMonitor:
     def _judge(self, now_ds: int, lamps: Lamps) -> None:
         look = Look(self._card, 1, now_ds, lamps, unseen_ds=now_ds - self._known_ds)
         self._history = look.after(self._history)
-        self._reports.extend(each for each in look.faults if each.kind in REPORTED)
-        self._faults = tuple(each for each in look.faults if each.kind not in REPORTED)
+        self._reports.extend(look.reports)
+        self._faults = look.trips

@@ -127,7 +127,7 @@ class SitePlan(PlanPart):
 
     def place_of(self, number: int) -> tuple[int, int]:
         """Return (ring, barrier) of a phase, both counted from 0."""
-        return _found(self._place_by_phase, number, "phase in a ring")
+        return _found(self.places, number, "phase in a ring")
 
     def concurrent_phases(self, number: int) -> tuple[int, ...]:
         """Return the phases that may run beside a phase: other rings, same barrier; ascending."""
@@ -284,7 +284,8 @@ class SitePlan(PlanPart):
         }
 
     @cached_property
-    def _place_by_phase(self) -> dict[int, tuple[int, int]]:
+    def places(self) -> dict[int, tuple[int, int]]:
+        """(ring, barrier) of each phase that has a place, both counted from 0."""
         return {
             number: (ring_index, barrier)
             for ring_index, ring in enumerate(self.rings)
@@ -294,7 +295,7 @@ class SitePlan(PlanPart):
 
     @cached_property
     def _concurrent(self) -> dict[int, tuple[int, ...]]:
-        places = self._place_by_phase
+        places = self.places
         return {
             number: tuple(sorted(n for n, (r, b) in places.items() if b == barrier and r != ring_index))
             for number, (ring_index, barrier) in places.items()

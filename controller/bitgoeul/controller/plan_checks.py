@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from .cabinet_checks import cabinet_faults, references
-from .errors import PlanFault
+from .errors import PlanFault, plan_fault
 from .geometry import fits_turn, neighbours, turn_angle_deg
 from .plan_parts import EXTENSION_MAX_RANGE_S
 from .timing_checks import TOLERANCE_S, pattern_faults, timing_faults
@@ -59,14 +59,10 @@ def plan_faults(plan: SitePlan) -> tuple[PlanFault, ...]:
     return tuple(dict.fromkeys(faults))
 
 
-def _fault(path: str, value: object, rule: str) -> PlanFault:
-    return PlanFault(path=path, value=str(value), rule=rule)
-
-
 def _decimal_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for path, value in _seconds_in(plan, ""):
         if abs(value * 10 - round(value * 10)) > TOLERANCE_S:
-            yield _fault(path, value, "times have one decimal at most; round it towards safety")
+            yield plan_fault(path, value, "times have one decimal at most; round it towards safety")
 
 
 def _seconds_in(part: BaseModel, prefix: str) -> Iterator[tuple[str, float]]:
@@ -93,12 +89,12 @@ def _limit_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for name, floor_s in FLOORS_S.items():
         value_s = getattr(plan.limits, name)
         if value_s < floor_s:
-            yield _fault(
+            yield plan_fault(
                 f"limits.{name}", value_s, f"below {floor_s} s, which no plan may go under; raise it"
             )
     if plan.limits.service_bound_s > SERVICE_BOUND_MAX_S:
         rule = f"above {SERVICE_BOUND_MAX_S} s, the longest any call may wait; lower it"
-        yield _fault("limits.service_bound_s", plan.limits.service_bound_s, rule)
+        yield plan_fault("limits.service_bound_s", plan.limits.service_bound_s, rule)
 
 
 def _identity_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -114,7 +110,7 @@ def _identity_faults(plan: SitePlan) -> Iterator[PlanFault]:
     }
     for table, names in named.items():
         for name in _repeated(names):
-            yield _fault(
+            yield plan_fault(
                 f"{table}.{name}", "given more than once", "each is given once; rename or remove one"
             )
     links = [link for movement in plan.movements for link in movement.sumo_links]
@@ -123,13 +119,15 @@ def _identity_faults(plan: SitePlan) -> Iterator[PlanFault]:
         users = [m.id for m in plan.movements if link in m.sumo_links]
         users += [c.id for c in plan.crossings if c.sumo_link == link]
         rule = "one signal link belongs to one movement or crossing; correct sumo_links / sumo_link"
-        yield _fault("sumo links", f"{link} of {' and '.join(users)}", rule)
+        yield plan_fault("sumo links", f"{link} of {' and '.join(users)}", rule)
     gaps = sorted(set(range(len(links))) - set(links))
     if gaps and len(set(links)) == len(links):
         rule = "signal links are numbered from 0 without gaps; correct sumo_links / sumo_link"
-        yield _fault("sumo links", f"{sorted(links)} without {gaps}", rule)
+        yield plan_fault("sumo links", f"{sorted(links)} without {gaps}", rule)
     for sumo_id in _repeated(detector.sumo_id for detector in plan.detectors):
-        yield _fault("detectors.sumo_id", sumo_id, "one SUMO lane or loop per detector; correct one of them")
+        yield plan_fault(
+            "detectors.sumo_id", sumo_id, "one SUMO lane or loop per detector; correct one of them"
+        )
 
 
 def _repeated(names: Iterable[object]) -> list[object]:
@@ -146,7 +144,7 @@ def _reference_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for path, kind, name in (*_references(plan), *references(plan)):
         if name not in known[kind] and not (path.endswith(".kerbs") and name == REFUGE):
             have = ", ".join(str(each) for each in sorted(known[kind], key=str)) or "none"
-            yield _fault(path, name, f"no such {kind} in the plan; use one of: {have}")
+            yield plan_fault(path, name, f"no such {kind} in the plan; use one of: {have}")
 
 
 def _references(plan: SitePlan) -> Iterator[tuple[str, str, object]]:
@@ -174,7 +172,7 @@ def _leg_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for first, second in combinations(plan.legs, 2):
         if first.bearing_deg == second.bearing_deg:
             rule = f"leg {first.id} has the same bearing, so their order is unknown; measure both"
-            yield _fault(f"legs.{second.id}.bearing_deg", second.bearing_deg, rule)
+            yield plan_fault(f"legs.{second.id}.bearing_deg", second.bearing_deg, rule)
 
 
 def _movement_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -183,19 +181,19 @@ def _movement_faults(plan: SitePlan) -> Iterator[PlanFault]:
         path = f"movements.{movement.id}"
         if not movement.sumo_links or min(movement.sumo_links) < 0:
             rule = "a movement needs its SUMO signal links, counted from 0; list them"
-            yield _fault(f"{path}.sumo_links", list(movement.sumo_links), rule)
+            yield plan_fault(f"{path}.sumo_links", list(movement.sumo_links), rule)
         if movement.right_turn_on_red and movement.turn != "right":
             rule = f"only a right turn may go on red and this one is {movement.turn}; set it to false"
-            yield _fault(f"{path}.right_turn_on_red", "true", rule)
+            yield plan_fault(f"{path}.right_turn_on_red", "true", rule)
         if movement.from_leg in legs:
             lanes_in = legs[movement.from_leg].lanes_in
             if not movement.lanes or any(not 1 <= lane <= lanes_in for lane in movement.lanes):
                 rule = (
                     f"lanes of leg {movement.from_leg} are 1 to {lanes_in} from the kerb; name at least one"
                 )
-                yield _fault(f"{path}.lanes", list(movement.lanes), rule)
+                yield plan_fault(f"{path}.lanes", list(movement.lanes), rule)
         if movement.to_leg in legs and legs[movement.to_leg].lanes_out == 0:
-            yield _fault(
+            yield plan_fault(
                 f"{path}.to_leg", movement.to_leg, "this leg has no lane out; correct one of the two"
             )
         if {movement.from_leg, movement.to_leg} <= legs.keys():
@@ -206,14 +204,14 @@ def _turn_faults(plan: SitePlan, movement: Movement) -> Iterator[PlanFault]:
     path = f"movements.{movement.id}.turn"
     if movement.from_leg == movement.to_leg:
         if movement.turn != "u_turn":
-            yield _fault(path, movement.turn, "it ends on its own leg; call it u_turn or correct to_leg")
+            yield plan_fault(path, movement.turn, "it ends on its own leg; call it u_turn or correct to_leg")
         return
     legs = {leg.id: leg for leg in plan.legs}
     angle_deg = turn_angle_deg(legs[movement.from_leg].bearing_deg, legs[movement.to_leg].bearing_deg)
     if not fits_turn(movement.turn, angle_deg):
         side = "right" if angle_deg > 0 else "left"
         rule = f"by the legs' bearings it turns {abs(angle_deg):.0f} deg to the {side}; correct turn or legs"
-        yield _fault(path, movement.turn, rule)
+        yield plan_fault(path, movement.turn, rule)
 
 
 def _crossing_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -222,19 +220,19 @@ def _crossing_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for crossing in plan.crossings:
         path = f"crossings.{crossing.id}"
         if crossing.sumo_link < 0:
-            yield _fault(
+            yield plan_fault(
                 f"{path}.sumo_link", crossing.sumo_link, "SUMO signal links count from 0; correct it"
             )
         given_s = crossing.extension_max_s
         if given_s is not None and not shortest_s <= given_s <= longest_s:
             rule = f"a maximum is {shortest_s} to {longest_s} s; correct it, or leave it out for the default"
-            yield _fault(f"{path}.extension_max_s", given_s, rule)
+            yield plan_fault(f"{path}.extension_max_s", given_s, rule)
         if crossing.leg not in legs or len(legs) < LEGS_WITH_NEIGHBOURS or not set(crossing.kerbs) <= legs:
             continue
         expected = neighbours(crossing.leg, plan.legs)
         if set(crossing.kerbs) != set(expected):
             rule = f"the kerbs of a crossing over leg {crossing.leg} are its neighbours; name {expected}"
-            yield _fault(f"{path}.kerbs", list(crossing.kerbs), rule)
+            yield plan_fault(f"{path}.kerbs", list(crossing.kerbs), rule)
 
 
 def _detector_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -242,9 +240,11 @@ def _detector_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for detector in plan.detectors:
         if detector.lane > lanes_in.get(detector.leg, detector.lane):
             rule = f"leg {detector.leg} has lanes 1 to {lanes_in[detector.leg]} in; correct leg or lane"
-            yield _fault(f"detectors.{detector.id}.lane", detector.lane, rule)
+            yield plan_fault(f"detectors.{detector.id}.lane", detector.lane, rule)
         if not detector.phases:
-            yield _fault(f"detectors.{detector.id}.phases", "[]", "it calls no phase; name those it serves")
+            yield plan_fault(
+                f"detectors.{detector.id}.phases", "[]", "it calls no phase; name those it serves"
+            )
 
 
 def _membership_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -252,23 +252,23 @@ def _membership_faults(plan: SitePlan) -> Iterator[PlanFault]:
         phases = [phase.number for phase in plan.phases for name in phase.crossings if name == crossing.id]
         if not phases:
             rule = "it never gets walk; name it in the crossings of its adjacent through phase"
-            yield _fault(f"crossings.{crossing.id}", "in no phase", rule)
+            yield plan_fault(f"crossings.{crossing.id}", "in no phase", rule)
         elif len(set(phases)) < len(phases):
             value = f"in phases {_joined(phases)}"
-            yield _fault(f"crossings.{crossing.id}", value, "named twice in a phase; remove one")
+            yield plan_fault(f"crossings.{crossing.id}", value, "named twice in a phase; remove one")
     served = {name for phase in plan.phases for name in phase.movements}
     served |= {name for overlap in plan.overlaps for name in overlap.movements}
     for movement in plan.movements:
         if movement.id not in served:
             rule = "it never gets green; name it in the movements of a phase"
-            yield _fault(f"movements.{movement.id}", "in no phase", rule)
+            yield plan_fault(f"movements.{movement.id}", "in no phase", rule)
     for phase in plan.phases:
         if not phase.movements and not phase.crossings:
-            yield _fault(
+            yield plan_fault(
                 f"phases.{phase.number}", "empty", "it serves nothing; give it a movement or a crossing"
             )
         for name in _repeated(phase.movements):
-            yield _fault(f"phases.{phase.number}.movements", name, "named twice; remove one")
+            yield plan_fault(f"phases.{phase.number}.movements", name, "named twice; remove one")
 
 
 def _ring_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -278,17 +278,17 @@ def _ring_faults(plan: SitePlan) -> Iterator[PlanFault]:
         if count != 1:
             value = "in no ring" if count == 0 else f"{count} times in the rings"
             why = "it is unreachable; put it" if count == 0 else "a phase has one place; keep it"
-            yield _fault(f"phases.{phase.number}", value, f"{why} in one barrier of one ring")
+            yield plan_fault(f"phases.{phase.number}", value, f"{why} in one barrier of one ring")
     counts = [len(ring) for ring in plan.rings]
     if not counts or 0 in counts or len(set(counts)) > 1:
         value = f"{_joined(counts) or 'no'} barriers"
-        yield _fault(
+        yield plan_fault(
             "rings", value, "every ring has the same number of barriers, one at least; even them out"
         )
         return
     for barrier in range(counts[0]):
         if not any(ring[barrier] for ring in plan.rings):
-            yield _fault("rings", f"barrier {barrier + 1} empty", "a barrier needs a phase; remove it")
+            yield plan_fault("rings", f"barrier {barrier + 1} empty", "a barrier needs a phase; remove it")
 
 
 def _joined(items: Iterable[object]) -> str:
@@ -326,7 +326,7 @@ def _movement_conflict_faults(plan: SitePlan) -> Iterator[PlanFault]:
             if {a, b} <= known and plan.movement_relation(a, b) == "conflict":
                 where = "in one phase" if is_same else f"in phase {second.number}, which may run with it"
                 rule = "conflict, their ways cross or merge; put them in phases that never run together"
-                yield _fault(f"phases.{first.number}.movements", f"{a} and {b} {where}", rule)
+                yield plan_fault(f"phases.{first.number}.movements", f"{a} and {b} {where}", rule)
 
 
 def _resolved_movements(plan: SitePlan) -> set[str]:
@@ -344,7 +344,7 @@ def _crossing_conflict_faults(plan: SitePlan) -> Iterator[PlanFault]:
             where = f" in phase {crossing_phase}, which may run with it"
             rule = "a hold could not keep that green from starting"
         rule = f"conflict, {rule}; move the crossing or the movement to phases that never run together"
-        yield _fault(
+        yield plan_fault(
             f"phases.{movement_phase}.movements", f"{movement} with crossing {crossing}{where}", rule
         )
 
@@ -371,7 +371,7 @@ def _yield_faults(plan: SitePlan) -> Iterator[PlanFault]:
     for movement, crossing in (pair for pair, relation in relations.items() if relation == "yield"):
         if (movement, crossing) not in listed:
             rule = "this turn runs across that walk and must yield; list it in yields, or part their phases"
-            yield _fault("yields", f"{movement} across {crossing} is not listed", rule)
+            yield plan_fault("yields", f"{movement} across {crossing} is not listed", rule)
     movements = {movement.id for movement in plan.movements}
     crossings = {crossing.id for crossing in plan.crossings}
     for movement, crossing in sorted(listed):
@@ -383,7 +383,7 @@ def _yield_faults(plan: SitePlan) -> Iterator[PlanFault]:
             )
             relation = plan.relation(movement, crossing)
             rule = f"listed, but {found} (by geometry: {relation}); remove it"
-            yield _fault(f"yields.{movement} across {crossing}", "superfluous", rule)
+            yield plan_fault(f"yields.{movement} across {crossing}", "superfluous", rule)
 
 
 def _service_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -393,7 +393,7 @@ def _service_faults(plan: SitePlan) -> Iterator[PlanFault]:
             f"a call may wait {plan.worst_service_s} s (slowest cycle and the extensions' maxima); "
             "lower max_green_s, cycle_s or extension_max_s, or raise the bound (300 s at most)"
         )
-        yield _fault("limits.service_bound_s", bound_s, rule)
+        yield plan_fault("limits.service_bound_s", bound_s, rule)
 
 
 def _ntcip_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -401,14 +401,14 @@ def _ntcip_faults(plan: SitePlan) -> Iterator[PlanFault]:
         return
     numbers = {str(phase.number) for phase in plan.phases}
     for name in sorted(numbers - plan.ntcip.keys()):
-        yield _fault(f"ntcip.{name}", "missing", "a mapping names every phase, or none; add it")
+        yield plan_fault(f"ntcip.{name}", "missing", "a mapping names every phase, or none; add it")
     for name in sorted(plan.ntcip.keys() - numbers):
-        yield _fault(f"ntcip.{name}", plan.ntcip[name], "no such phase in the plan; remove it")
+        yield plan_fault(f"ntcip.{name}", plan.ntcip[name], "no such phase in the plan; remove it")
     for number in _repeated(plan.ntcip.values()):
-        yield _fault("ntcip", f"cabinet phase {number} twice", "one cabinet phase per phase; correct one")
+        yield plan_fault("ntcip", f"cabinet phase {number} twice", "one cabinet phase per phase; correct one")
     for phase in plan.phases:
         for name in ("walk_s", "ped_clear_s", "min_green_s"):
             value_s = getattr(phase, name)
             if value_s != int(value_s):
                 rule = "an NTCIP cabinet stores whole seconds here; round it up"
-                yield _fault(f"phases.{phase.number}.{name}", value_s, rule)
+                yield plan_fault(f"phases.{phase.number}.{name}", value_s, rule)

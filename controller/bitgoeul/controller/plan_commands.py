@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import PlanError
+from .files import write_whole
 from .plan import SitePlan, load_plan, plan_json_schema
 
 EXIT_REFUSED = 2
@@ -68,31 +67,15 @@ def draw(site: str, pattern: int | None, out: Path | None) -> None:
 
     Rings and barriers, the times of one cycle, and what each phase serves.
     """
-    from .control_commands import find_plan
+    from .catalogs import find_plan
     from .plan_drawing import draw_plan
 
     drawing = draw_plan(find_plan(site), pattern)
     if out is None:
         click.echo(drawing, nl=False)
         return
-    _write_whole(out, drawing)
+    write_whole(out, drawing)
     click.echo(str(out))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename it, so that no half of it is ever seen."""
-    try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as fault:
-        raise OSError(fault.errno, fault.strerror, str(path)) from None
 
 
 def _report(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -69,6 +70,21 @@ class Ring:
             green_since_ds=self.green_since_ds + passed_ds,
             max_since_ds=self.max_since_ds + passed_ds if self.max_since_ds >= 0 else NONE,
         )
+
+
+def at_rest(since_ds: int) -> Ring:
+    """Return a ring that rests in red, without a phase, since a moment. [0.1 s]"""
+    return Ring(phase=0, interval=Interval.RED_CLEAR, since_ds=since_ds)
+
+
+def phases_on(rings: Iterable[Ring]) -> int:
+    """Return the phases that rings are at, as a mask."""
+    return sum(ring.bit for ring in rings)
+
+
+def phases_next(rings: Iterable[Ring]) -> int:
+    """Return the phases that follow the running clearances, as a mask."""
+    return sum(1 << (ring.next_phase - 1) for ring in rings if ring.next_phase)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,19 @@ class CabinetStatus:
     out_of_step_ds: int = 0
 
 
+PHASE_ORDERS = (
+    "hold",
+    "force_off",
+    "phase_omit",
+    "ped_omit",
+    "vehicle_call",
+    "ped_call",
+    "walk_rest",
+    "red_hold",
+)
+"""Fields of `Commands` that name phases."""
+RING_ORDERS = ("stop_time", "ped_recycle", "max_2")
+"""Fields of `Commands` that name rings."""
 NO_CALLS = Calls()
 NO_COMMANDS = Commands()
 ALL_RED = Lamps()

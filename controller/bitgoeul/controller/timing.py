@@ -107,9 +107,13 @@ class PatternTiming:
         is_waiting = not self.start_ds[phase] or self.coordinated >> (phase - 1) & 1
         return min(latest_ds, self._most_ds + 1) if self.is_dwelling and is_waiting else latest_ds
 
+    def place_ds(self, time_of_day_ds: int, shift_ds: int) -> int:
+        """Return the place in the cycle, 0 to below its length. [0.1 s]"""
+        return (time_of_day_ds - self.offset_ds - shift_ds) % self.cycle_ds
+
     def since_yield_ds(self, time_of_day_ds: int, shift_ds: int) -> int:
         """Return how long ago the coordinated phases' yield point was, below a cycle. [0.1 s]"""
-        return (time_of_day_ds - self.offset_ds - shift_ds - self.yield_ds) % self.cycle_ds
+        return self.place_ds(time_of_day_ds - self.yield_ds, shift_ds)
 
     def corrected_shift_ds(self, phase: int, started_ds: int) -> int:
         """Return by how much this cycle runs late after offset correction. [0.1 s]
@@ -126,13 +130,11 @@ class PatternTiming:
         reference, in the phases that open the cycle or are coordinated. A coordinated cycle may start
         early by all that was skipped: it is out of step only when late within its first phase's split.
         """
-        late_ds = (started_ds - self.offset_ds - self.start_ds[phase]) % self.cycle_ds
-        most_ds = self._most_ds
-        latest_ds = self.split_ds[phase] if self.coordinated else self.cycle_ds / 2
-        if late_ds > latest_ds:
-            late_ds -= self.cycle_ds
         if self.is_dwelling:
             return 0
+        late_ds, most_ds = self.place_ds(started_ds - self.start_ds[phase], 0), self._most_ds
+        if late_ds > self._latest_start_ds(phase):
+            late_ds -= self.cycle_ds
         if self.coordinated:
             return max(late_ds - most_ds, 0)
         return late_ds - max(-most_ds, min(late_ds, most_ds))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from .errors import PlanFault
+from .errors import PlanFault, plan_fault
 
 if TYPE_CHECKING:
     from .plan import Crossing, Limits, Pattern, Phase, SitePlan
@@ -17,10 +17,6 @@ WIDE_LANES = 3
 HOURS_A_DAY = 24
 TOLERANCE_S = 1e-6
 """Sums of times with one decimal are compared with this much slack. [s]"""
-
-
-def _fault(path: str, value: object, rule: str) -> PlanFault:
-    return PlanFault(path=path, value=str(value), rule=rule)
 
 
 def needed_service_s(crossing: Crossing, limits: Limits) -> float:
@@ -49,13 +45,13 @@ def timing_faults(plan: SitePlan) -> Iterator[PlanFault]:
 def _vehicle_faults(phase: Phase, limits: Limits) -> Iterator[PlanFault]:
     path = f"phases.{phase.number}"
     if phase.min_green_s <= 0:
-        yield _fault(f"{path}.min_green_s", phase.min_green_s, "must be above 0 s; raise it")
+        yield plan_fault(f"{path}.min_green_s", phase.min_green_s, "must be above 0 s; raise it")
     if phase.max_green_s < phase.min_green_s:
         rule = f"below min_green_s = {phase.min_green_s}; raise it or lower min_green_s"
-        yield _fault(f"{path}.max_green_s", phase.max_green_s, rule)
+        yield plan_fault(f"{path}.max_green_s", phase.max_green_s, rule)
     if phase.yellow_s < limits.min_yellow_s:
         rule = f"below {limits.min_yellow_s} s (limits.min_yellow_s, the manual's yellow rule); raise it"
-        yield _fault(f"{path}.yellow_s", phase.yellow_s, rule)
+        yield plan_fault(f"{path}.yellow_s", phase.yellow_s, rule)
 
 
 def _no_walk_faults(phase: Phase) -> Iterator[PlanFault]:
@@ -63,7 +59,7 @@ def _no_walk_faults(phase: Phase) -> Iterator[PlanFault]:
         value = getattr(phase, name)
         if value:
             rule = "the phase has no crossing to walk on; remove it or name the crossing"
-            yield _fault(f"phases.{phase.number}.{name}", value, rule)
+            yield plan_fault(f"phases.{phase.number}.{name}", value, rule)
 
 
 def _walk_faults(phase: Phase, crossing: Crossing, limits: Limits) -> Iterator[PlanFault]:
@@ -73,14 +69,14 @@ def _walk_faults(phase: Phase, crossing: Crossing, limits: Limits) -> Iterator[P
     least_walk_s = getattr(limits, name)
     if phase.walk_s < least_walk_s:
         rule = f"below {least_walk_s} s (limits.{name}, crossing {crossing.id}); raise it"
-        yield _fault(f"{path}.walk_s", phase.walk_s, rule)
+        yield plan_fault(f"{path}.walk_s", phase.walk_s, rule)
     clearance_s = crossing.length_m / limits.clearance_speed_mps
     if phase.ped_clear_s < clearance_s - TOLERANCE_S:
         rule = (
             f"below {clearance_s:.1f} s = {crossing.length_m} m of crossing {crossing.id} at "
             f"{limits.clearance_speed_mps} m/s (limits.clearance_speed_mps); raise it"
         )
-        yield _fault(f"{path}.ped_clear_s", phase.ped_clear_s, rule)
+        yield plan_fault(f"{path}.ped_clear_s", phase.ped_clear_s, rule)
     needed_s = needed_service_s(crossing, limits)
     if phase.walk_s + phase.ped_clear_s < needed_s - TOLERANCE_S:
         rule = (
@@ -89,7 +85,7 @@ def _walk_faults(phase: Phase, crossing: Crossing, limits: Limits) -> Iterator[P
             f"{crossing.length_m} m of crossing {crossing.id} at {limits.design_speed_mps} m/s "
             "(limits.design_speed_mps); raise it"
         )
-        yield _fault(f"{path}.walk_s", phase.walk_s, rule)
+        yield plan_fault(f"{path}.walk_s", phase.walk_s, rule)
 
 
 def pattern_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -98,7 +94,7 @@ def pattern_faults(plan: SitePlan) -> Iterator[PlanFault]:
         yield from _split_faults(plan, pattern)
         if pattern.offset_s >= pattern.cycle_s:
             rule = f"must be below the cycle of {pattern.cycle_s} s; take cycles off it"
-            yield _fault(f"patterns.{pattern.number}.offset_s", pattern.offset_s, rule)
+            yield plan_fault(f"patterns.{pattern.number}.offset_s", pattern.offset_s, rule)
     yield from _hour_faults(plan)
 
 
@@ -106,14 +102,14 @@ def _split_faults(plan: SitePlan, pattern: Pattern) -> Iterator[PlanFault]:
     path = f"patterns.{pattern.number}.splits"
     numbers = {str(phase.number): phase.number for phase in plan.phases}
     for name in sorted(numbers.keys() - pattern.splits.keys()):
-        yield _fault(f"{path}.{name}", "missing", "splits name every phase; add it")
+        yield plan_fault(f"{path}.{name}", "missing", "splits name every phase; add it")
     for name, split_s in pattern.splits.items():
         if name not in numbers:
-            yield _fault(f"{path}.{name}", split_s, "no such phase in the plan; remove it")
+            yield plan_fault(f"{path}.{name}", split_s, "no such phase in the plan; remove it")
         elif split_s < plan.minimum_split_s(numbers[name]) - TOLERANCE_S:
             least_s = plan.minimum_split_s(numbers[name])
             rule = f"below {least_s} s = longer of min green and walk + clearance, + yellow + red; raise it"
-            yield _fault(f"{path}.{name}", split_s, rule)
+            yield plan_fault(f"{path}.{name}", split_s, rule)
     placed = {number for ring in plan.rings for barrier in ring for number in barrier}
     is_whole = numbers.keys() == pattern.splits.keys() and placed == set(numbers.values())
     if is_whole and len({len(ring) for ring in plan.rings}) == 1:
@@ -132,11 +128,11 @@ def _sum_faults(plan: SitePlan, pattern: Pattern) -> Iterator[PlanFault]:
                 for group, sum_s in zip(groups, sums_s, strict=True)
             )
             rule = f"splits of barrier {barrier + 1} must sum to the same in every ring; even them out"
-            yield _fault(f"{path}.splits", value, rule)
+            yield plan_fault(f"{path}.splits", value, rule)
         cycle_s += max(sums_s, default=0.0)
     if abs(cycle_s - pattern.cycle_s) > TOLERANCE_S:
         rule = f"the splits' barriers sum to {cycle_s:.1f} s; make the cycle that or correct the splits"
-        yield _fault(f"{path}.cycle_s", pattern.cycle_s, rule)
+        yield plan_fault(f"{path}.cycle_s", pattern.cycle_s, rule)
 
 
 def _hour_faults(plan: SitePlan) -> Iterator[PlanFault]:
@@ -145,14 +141,14 @@ def _hour_faults(plan: SitePlan) -> Iterator[PlanFault]:
         for start, end in pattern.hours:
             if not 0 <= start < end <= HOURS_A_DAY:
                 rule = "hours run from 0 to 24, the first below the second; split a night at midnight"
-                yield _fault(f"patterns.{pattern.number}.hours", [start, end], rule)
+                yield plan_fault(f"patterns.{pattern.number}.hours", [start, end], rule)
             else:
                 runs.update(range(start, end))
     wrong = [hour for hour in range(HOURS_A_DAY) if runs[hour] != 1]
     for start, end in _stretches(wrong):
         found = "no pattern" if runs[start] == 0 else f"{runs[start]} patterns"
         rule = "each hour of the day has one pattern; correct the patterns' hours"
-        yield _fault("patterns.hours", f"{found} from {start} to {end} h", rule)
+        yield plan_fault("patterns.hours", f"{found} from {start} to {end} h", rule)
 
 
 def _stretches(hours: list[int]) -> list[tuple[int, int]]:

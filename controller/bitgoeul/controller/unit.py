@@ -102,13 +102,15 @@ def _in_preemption(unit: UnitState, preempt: PreemptTiming, greens: int, now_ds:
 
 def keeps_hold(unit: UnitState, timing: CorePlan, ring: Ring, now_ds: int) -> bool:
     """Tell whether a hold on this ring counts: during preemption only so long past its clearance."""
-    if not unit.preempt:
-        return True
+    return not unit.preempt or now_ds < _hold_until_ds(unit, timing, ring)
+
+
+def _hold_until_ds(unit: UnitState, timing: CorePlan, ring: Ring) -> int:
+    """Return the end of a hold under preemption: so long past clearance, or past the start of it. [0.1 s]"""
     since_ds = ring.since_ds
-    if ring.interval is Interval.RED_CLEAR:
+    if ring.phase and ring.interval is Interval.RED_CLEAR:
         since_ds += timing.phases[ring.phase].duration_ds["red_clear"]
-    until_ds = max(since_ds, unit.preempt_since_ds) + timing.preempts[unit.preempt].walker_max_ds
-    return now_ds < until_ds
+    return max(since_ds, unit.preempt_since_ds) + timing.preempts[unit.preempt].walker_max_ds
 
 
 def events_ds(unit: UnitState, timing: CorePlan, rings: list[Ring]) -> list[int]:
@@ -117,11 +119,7 @@ def events_ds(unit: UnitState, timing: CorePlan, rings: list[Ring]) -> list[int]
     if unit.asked:
         events.append(unit.asked_since_ds + timing.preempts[unit.asked].delay_ds)
     if unit.preempt:
-        preempt = timing.preempts[unit.preempt]
         if unit.dwell_since_ds != NONE:
-            events.append(unit.dwell_since_ds + preempt.min_dwell_ds)
-        for ring in rings:
-            red_ds = timing.phases[ring.phase].duration_ds["red_clear"] if ring.phase else 0
-            starts_ds = (ring.since_ds, ring.since_ds + red_ds)
-            events += [max(at_ds, unit.preempt_since_ds) + preempt.walker_max_ds for at_ds in starts_ds]
+            events.append(unit.dwell_since_ds + timing.preempts[unit.preempt].min_dwell_ds)
+        events += [_hold_until_ds(unit, timing, ring) for ring in rings]
     return events

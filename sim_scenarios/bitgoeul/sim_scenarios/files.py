@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.files import write_whole
 
 
 def write_text(path: Path, text: str) -> None:
@@ -20,15 +20,7 @@ def write_text(path: Path, text: str) -> None:
     ScenarioError : the folder cannot be written to.
     """
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(path, text)
     except OSError as fault:
         raise ScenarioError(f"{path}: cannot be written: {fault.strerror or fault}") from None
 

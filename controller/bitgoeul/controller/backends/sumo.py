@@ -153,8 +153,9 @@ class SumoBackend:
             zones = tuple([self._count_in_lane(lane) for lane in self._zones])
             loops = tuple([self._count_at_loop(loop) for loop in self._loops])
             self._reading_calls = self._calls(zones, loops)
-        lamps = self._shown if self.alarms else core.lamps
-        return CabinetReading(core.now_ds, lamps, self._reading_calls, zones, loops, core.held, core.red_held)
+        return CabinetReading(
+            core.now_ds, self._shown, self._reading_calls, zones, loops, core.held, core.red_held
+        )
 
     def _calls(self, zones: tuple[int, ...], loops: tuple[int, ...]) -> Calls:
         """Return the phases called and extended by these detector states."""
