@@ -84,6 +84,29 @@ class Frame(NamedTuple):
     waiting: tuple[Track, ...] = ()
 
 
+class CrossingRequest(NamedTuple):
+    """One person's request to cross, as their own device stated it.
+
+    Parameters
+    ----------
+    id : the device's number for this request; says nothing of who they are.
+    crossing : crossing id of the plan.
+    zone : where they wait: a kerb or the island.
+    needed_s : seconds they say they need from the start of walk to the far kerb, > 0; None: not stated. [s]
+    source : which device or gateway.
+    measured_ds : when it was made. [0.1 s]
+    until_ds : from then on it counts no more. [0.1 s]
+    """
+
+    id: str
+    crossing: str
+    zone: Zone
+    needed_s: float | None
+    source: str
+    measured_ds: int
+    until_ds: int
+
+
 class Snapshot(NamedTuple):
     """All a controller knows in a tick. The truth is not in it.
 
@@ -96,6 +119,7 @@ class Snapshot(NamedTuple):
     arrivals : vehicles that passed each passage detector since the last tick, in the order of
         `SitePlan.passage_detectors`.
     frames : newest delivered frame per crossing, in the order of `SitePlan.crossings`.
+    requests : open requests to cross, in order of arrival.
     """
 
     now_ds: int
@@ -104,3 +128,4 @@ class Snapshot(NamedTuple):
     zone_vehicles: tuple[int, ...]
     arrivals: tuple[int, ...]
     frames: tuple[Frame, ...]
+    requests: tuple[CrossingRequest, ...] = ()
