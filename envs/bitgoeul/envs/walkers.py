@@ -135,6 +135,7 @@ class WalkerDriver:
         self._lane_position = compiled(connection, "person", "getLanePosition")
         self._next_edge = compiled(connection, "person", "getNextEdge")
         self._speed = compiled(connection, "person", "getSpeed")
+        self._position = person.getPosition
 
     def observe(self, now_ds: int) -> None:
         """Take in what the last simulation step changed; cheap when nobody moved on or off.
@@ -201,6 +202,14 @@ class WalkerDriver:
             remaining.append((walker, metres))
         self._remaining[crossing_index] = remaining
         return remaining
+
+    def across_m(self, walker: Walker) -> float:
+        """Return how far a walker on a crossing is from its axis, left of its lane's direction positive. [m]"""
+        layout = self.layouts[walker.crossing]
+        (from_x, from_y), (to_x, to_y) = layout.start_xy, layout.end_xy
+        x, y = self._position(walker.id)
+        span_m = hypot(to_x - from_x, to_y - from_y)
+        return float((to_x - from_x) * (y - from_y) - (to_y - from_y) * (x - from_x)) / span_m
 
     def lamp(self, crossing_index: int) -> EntryLamp:
         """Return what a crossing shows since the last `act`."""
