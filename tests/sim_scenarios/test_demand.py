@@ -99,7 +99,7 @@ def test_traits_come_as_often_as_the_table_says(day):
         rests = [gait.rest_s for gait in here if gait.rest_at]
         assert len(rests) / len(here) == pytest.approx({18: 0.071, 35: 0.133}[length], abs=0.05)
         assert all(0.15 <= gait.rest_at <= 0.85 for gait in here if gait.rest_at)
-        assert all(0 < seconds <= 20 for seconds in rests)
+        assert all(0 < seconds <= 9 for seconds in rests)
     assert {gait.hurry_factor for gait in (trip.gait for trip in frail)} == {1.0}
     assert fmean(trip.gait.turn_within == 0.15 for trip in frail) == pytest.approx(0.2, abs=0.05)
     adults = [trip for trip in day.walkers if trip.mobility_class == "adult" and not trip.is_companion]

@@ -378,8 +378,13 @@ def walkers(site: str, seeds: int, out: Path, as_json: bool) -> None:  # noqa: F
     click.echo(f"{'passes' if evaluation.passes else 'FAILS'}; plot: {out / 'walkers.svg'}")
 
 
+def _change(table: float, realised: float, digits: int) -> str:
+    """Return `table -> realised (deviation)`."""
+    return f"{table:.{digits}f} -> {realised:.{digits}f} ({100 * (realised / table - 1):+.0f} %)"
+
+
 def _print_tables(evaluation: WalkerEvaluation) -> None:
-    console = Console(width=None if Console().is_terminal else 130)
+    console = Console(width=None if Console().is_terminal else 170)
     table = Table(title=f"{evaluation.site}: table -> realised")
     heads = (
         "class",
@@ -398,13 +403,13 @@ def _print_tables(evaluation: WalkerEvaluation) -> None:
         table.add_row(
             each.mobility_class.replace("_", " "),
             str(each.walkers_n),
-            f"{each.speed_table_mps:.2f} -> {each.speed_mps:.2f} ± {each.speed_half_width_mps:.2f}",
+            f"{_change(each.speed_table_mps, each.speed_mps, 2)} ± {each.speed_half_width_mps:.2f}",
             f"{each.speed_sd_table_mps:.2f} -> {each.speed_sd_mps:.2f}",
             f"{each.speed_p15_table_mps:.2f} -> {each.speed_p15_mps:.2f}",
             f"{100 * each.speed_bias:+.2f} %",
-            f"{each.startup_table_s:.1f} -> {each.startup_s:.1f}",
-            f"{each.startup_p85_table_s:.1f} -> {each.startup_p85_s:.1f}",
-            f"{100 * each.late_table:.0f} -> {100 * each.late_share:.1f} %",
+            _change(each.startup_table_s, each.startup_s, 1),
+            _change(each.startup_p85_table_s, each.startup_p85_s, 1),
+            f"{100 * each.late_table:.0f} % -> {100 * each.late_share:.1f} % of {each.late_n}",
         )
     console.print(table)
     table = Table(title="Mean wait at the fixed plan, low volume [s]")
