@@ -102,7 +102,7 @@ def draw_trips(site: Site, *, seed: int, hour: str, duration_s: int) -> Trips:
         raise ValueError(f"seed {seed} is negative; seeds are 0 or more")
     if duration_s < 1:
         raise ValueError(f"a run of {duration_s} s is too short; give at least 1 s")
-    period, mix = site.demand.period(hour), site.demand.mix_at(hour)
+    period = site.demand.period(hour)
     vehicles = [
         trip
         for approach in site.demand.approaches
@@ -117,16 +117,9 @@ def draw_trips(site: Site, *, seed: int, hour: str, duration_s: int) -> Trips:
     ]
     walkers = [
         trip
-        for each in site.demand.crossings
+        for flow in _walker_flows(site, hour)
         for trip in walker_flow(
-            Flow(
-                crossing=site.plan.crossing(each.id),
-                kerb_a_share=each.from_kerb_a_share,
-                ends=_ends(site.plan, site.plan.crossing(each.id)),
-                persons_per_h=each.persons_per_h * period.walker_factor,
-                mix=mix,
-            ),
-            Stream(seed=seed, name=f"walkers {each.id}", duration_s=duration_s),
+            flow, Stream(seed=seed, name=f"walkers {flow.crossing.id}", duration_s=duration_s)
         )
     ]
     vehicles.sort(key=lambda trip: (trip.depart_s, trip.movement))
@@ -155,6 +148,19 @@ def _vehicle_flow(site: Site, movement: Movement, stream: Stream, per_h: float) 
             movement=movement.id,
             edges=edges,
             speed_factor=round(truncated_normal(site.demand.vehicle_speed_factor, speed_draw), 3),
+        )
+
+
+def _walker_flows(site: Site, hour: str) -> Iterator[Flow]:
+    period, mix = site.demand.period(hour), site.demand.mix_at(hour)
+    for each in site.demand.crossings:
+        crossing = site.plan.crossing(each.id)
+        yield Flow(
+            crossing=crossing,
+            kerb_a_share=each.from_kerb_a_share,
+            ends=_ends(site.plan, crossing),
+            persons_per_h=each.persons_per_h * period.walker_factor,
+            mix=mix,
         )
 
 

@@ -24,7 +24,7 @@ from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import draw_trips
 from bitgoeul.sim_scenarios.files import write_text
 from bitgoeul.sim_scenarios.streams import truncated_normal
-from bitgoeul.sim_scenarios.walker_tables import WalkerClass, walker_classes
+from bitgoeul.sim_scenarios.walker_tables import StartUp, WalkerClass, walker_classes
 from bitgoeul.sim_scenarios.walker_trips import STEADY, WalkerTrip
 
 from .walker_trials import (
@@ -50,6 +50,7 @@ WAIT_TOLERANCE: Final = 0.05
 LEAST_LEFT_S: Final = 1.0
 """Who is at the kerb with less of the window left may miss it by the length of a step. [s]"""
 P15: Final = 0.15
+Values = np.ndarray[Any, np.dtype[np.float64]]
 INTERVAL_Z: Final = 1.96
 
 
@@ -232,46 +233,67 @@ def _low_volume(site: Site, seed: int, lamps: list[Lamps], changes: dict[str, An
 def _class_figures(name: str, persons: list[Row], site: Site) -> ClassFigures:
     figures = walker_classes().walker_class(name)
     mine = [row for row in persons if row["mobility_class"] == name]
-    speeds = [row for row in mine if row["speed_mps"] is not None and row["was_alone"]]
-    realised = np.array([row["speed_mps"] for row in speeds])
-    ratios = realised / np.array([row["speed_drawn_mps"] for row in speeds]) - 1
-    table = _table_speeds(figures)
-    starts = [row for row in mine if row["startup_s"] is not None]
-    drawn_s, seen_s = ([row[column] for row in starts] for column in ("startup_drawn_s", "startup_s"))
-    startup = figures.startup_at(is_acoustic=all(each.acoustic for each in site.plan.crossings))
-    window_s = walker_classes().late_window_s - LEAST_LEFT_S
-    late = [row for row in mine if 0 <= row["kerb_after_clearance_s"] <= window_s and row["entry"]]
-    has_entered = [row["entry"] == "clearance" for row in late]
+    is_acoustic = all(crossing.acoustic for crossing in site.plan.crossings)
     return ClassFigures(
         mobility_class=name,
-        walkers_n=len(speeds),
-        speed_table_mps=float(table.mean()),
-        speed_mps=float(realised.mean()),
-        speed_half_width_mps=INTERVAL_Z * float(realised.std(ddof=1)) / math.sqrt(len(speeds)),
-        speed_sd_table_mps=float(table.std()),
-        speed_sd_mps=float(realised.std(ddof=1)),
-        speed_p15_table_mps=float(np.quantile(table, P15)),
-        speed_p15_mps=float(np.quantile(realised, P15)),
-        speed_bias=float(ratios.mean()),
-        speed_worst=float(np.abs(ratios).max()),
-        startup_n=len(starts),
-        startup_table_s=startup.mean_s,
-        startup_drawn_s=fmean(drawn_s),
-        startup_s=fmean(seen_s),
-        startup_p85_table_s=startup.p85_s,
-        startup_p85_drawn_s=float(np.quantile(drawn_s, 1 - P15)),
-        startup_p85_s=float(np.quantile(seen_s, 1 - P15)),
-        late_n=len(late),
-        late_table=figures.late.share,
-        late_drawn=fmean(row["is_late_drawn"] for row in late),
-        late_share=fmean(has_entered),
-        late_wrong_n=sum(
-            row["is_late_drawn"] != entered for row, entered in zip(late, has_entered, strict=True)
-        ),
+        **_speed_figures(_table_speeds(figures), mine),
+        **_startup_figures(figures.startup_at(is_acoustic=is_acoustic), mine),
+        **_late_figures(figures.late.share, mine),
     )
 
 
-def _table_speeds(figures: WalkerClass) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _speed_figures(table: Values, mine: list[Row]) -> dict[str, Any]:
+    """Return the fields of `ClassFigures` on speed, from those alone on their crossing."""
+    rows = [row for row in mine if row["speed_mps"] is not None and row["was_alone"]]
+    realised = np.array([row["speed_mps"] for row in rows])
+    ratios = realised / np.array([row["speed_drawn_mps"] for row in rows]) - 1
+    sd_mps = float(realised.std(ddof=1))
+    return {
+        "walkers_n": len(rows),
+        "speed_table_mps": float(table.mean()),
+        "speed_mps": float(realised.mean()),
+        "speed_half_width_mps": INTERVAL_Z * sd_mps / math.sqrt(len(rows)),
+        "speed_sd_table_mps": float(table.std()),
+        "speed_sd_mps": sd_mps,
+        "speed_p15_table_mps": float(np.quantile(table, P15)),
+        "speed_p15_mps": float(np.quantile(realised, P15)),
+        "speed_bias": float(ratios.mean()),
+        "speed_worst": float(np.abs(ratios).max()),
+    }
+
+
+def _startup_figures(table: StartUp, mine: list[Row]) -> dict[str, Any]:
+    """Return the fields of `ClassFigures` on start-up, from those who stood at the onset of walk."""
+    rows = [row for row in mine if row["startup_s"] is not None]
+    drawn_s, seen_s = ([row[column] for row in rows] for column in ("startup_drawn_s", "startup_s"))
+    return {
+        "startup_n": len(rows),
+        "startup_table_s": table.mean_s,
+        "startup_drawn_s": fmean(drawn_s),
+        "startup_s": fmean(seen_s),
+        "startup_p85_table_s": table.p85_s,
+        "startup_p85_drawn_s": float(np.quantile(drawn_s, 1 - P15)),
+        "startup_p85_s": float(np.quantile(seen_s, 1 - P15)),
+    }
+
+
+def _late_figures(share: float, mine: list[Row]) -> dict[str, Any]:
+    """Return the fields of `ClassFigures` on compliance, from those at the kerb within the late window."""
+    window_s = walker_classes().late_window_s - LEAST_LEFT_S
+    rows = [row for row in mine if 0 <= row["kerb_after_clearance_s"] <= window_s and row["entry"]]
+    has_entered = [row["entry"] == "clearance" for row in rows]
+    return {
+        "late_n": len(rows),
+        "late_table": share,
+        "late_drawn": fmean(row["is_late_drawn"] for row in rows),
+        "late_share": fmean(has_entered),
+        "late_wrong_n": sum(
+            row["is_late_drawn"] != entered for row, entered in zip(rows, has_entered, strict=True)
+        ),
+    }
+
+
+def _table_speeds(figures: WalkerClass) -> Values:
     """Return the class's speed distribution as 1,000 equally likely values a part. [m/s]"""
     draws = (np.arange(1000) + 0.5) / 1000
     return np.array([truncated_normal(part, draw) for part in figures.speed.parts for draw in draws])
