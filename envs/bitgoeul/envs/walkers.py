@@ -204,7 +204,7 @@ class WalkerDriver:
         return remaining
 
     def across_m(self, walker: Walker) -> float:
-        """Return how far a walker on a crossing is from its axis, left of its lane's direction positive. [m]"""
+        """Return how far a walker on a crossing is from its axis, left of the lane positive. [m]"""
         layout = self.layouts[walker.crossing]
         (from_x, from_y), (to_x, to_y) = layout.start_xy, layout.end_xy
         x, y = self._position(walker.id)
