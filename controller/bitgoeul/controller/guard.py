@@ -98,7 +98,6 @@ class CrossingGuard:
     walk_bits: int  # the phases in which it has walk
     flash_bit: int  # the crossing's bit where its flashing green goes on in an extension, else 0
     last_red_until_ds: int = NOT_YET_DS
-    fits_since_ds: int = NOT_YET_DS  # when the first picture was taken by which everyone will be clear
     is_sensor_faulty: bool = False
     normal_services: int = 0
     stuck_services: int = 0
@@ -305,7 +304,7 @@ class Guard:
         service, now_ds = guard.service, snapshot.now_ds
         if service.is_walking:
             guard.has_reached_max = guard.is_at_max = guard.was_unmoved = False
-            guard.last_red_until_ds = guard.fits_since_ds = NOT_YET_DS
+            guard.last_red_until_ds = NOT_YET_DS
             return "walk"
         look_ds = service.walk_ended_ds + guard.look_after_ds
         if service.is_clearing and now_ds < look_ds:
@@ -390,12 +389,9 @@ class Guard:
         is_fresh = frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS
         people = needs.people(service.index)
         if people and not needs.is_clear_within(service.index, now_ds - MARGIN_DS, guard.credit_s):
-            guard.fits_since_ds = NOT_YET_DS
             is_confirmed = any(person.is_confirmed for person in people)
             if is_confirmed or is_fresh:
                 return "person" if is_confirmed else "unconfirmed"
-        if people and is_fresh and not self._fits_twice(guard, frame):
-            return "person" if any(person.is_confirmed for person in people) else "unconfirmed"
         asked_s = needs.requested_s(service.index, service.walk_since_ds, service.walk_ended_ds, now_ds)
         if asked_s > max(guard.credit_s - MARGIN_DS / 10, 0.0):
             return "request"
@@ -403,13 +399,6 @@ class Guard:
             is_after_walk = frame.measured_ds >= service.walk_ended_ds
             return None if is_after_walk else "walk"
         return self._blind(guard, now_ds)
-
-    @staticmethod
-    def _fits_twice(guard: CrossingGuard, frame: Frame) -> bool:
-        """Tell whether a second picture says that everyone will be clear: a single one may be an outlier."""
-        if guard.fits_since_ds == NOT_YET_DS:
-            guard.fits_since_ds = frame.measured_ds
-        return frame.measured_ds > guard.fits_since_ds
 
     def _blind(self, guard: CrossingGuard, now_ds: int) -> str | None:
         """Return `blind` until the service has lasted as in a design for slow walkers, then None."""
