@@ -37,7 +37,7 @@ from bitgoeul.controller.policies import (
 from bitgoeul.controller.policies.base import Policy
 from bitgoeul.sim_scenarios.build import build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
-from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
+from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
     LARGEST_SEED,
     STEP_S,
@@ -180,16 +180,25 @@ class Simulation:
     site, seed, hour, end_s : what to simulate.
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
+    trips : who travels; None: drawn from the site's demand.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
-        self, site: Site, *, seed: int, hour: str, end_s: int, backend: str = "libsumo", has_gui: bool = False
+        self,
+        site: Site,
+        *,
+        seed: int,
+        hour: str,
+        end_s: int,
+        backend: str = "libsumo",
+        has_gui: bool = False,
+        trips: Trips | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
             network = build_network(site)
             routes = self.folder / "routes.rou.xml"
-            write_routes(draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
+            write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
             options = sumo_options(
                 network=network.net_path,
                 additional=network.additional_path,
