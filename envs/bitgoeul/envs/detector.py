@@ -5,7 +5,6 @@ Each effect, its formula and its figures: docs/detectors.md.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
@@ -16,7 +15,8 @@ from bitgoeul.controller.plan import Crossing, SitePlan
 from bitgoeul.controller.plan_checks import REFUGE
 
 from .detector_crowd import Crowd, Remaining
-from .detector_draws import TABLE_SIZE, latencies, person_draws, stream
+from .detector_delivery import Delivery
+from .detector_draws import TABLE_SIZE, person_draws, stream
 from .detector_presets import CAMERA_DAY, PERFECT, PRESETS, DetectorPreset, class_table, preset
 from .walkers import UNKNOWN_CLASS, Walker, WalkerDriver
 
@@ -26,8 +26,6 @@ SOURCE = "emulated"
 """`Track.source` of every track from here."""
 HOUR_DS = 36_000
 MINUTE_DS = 600
-LATENCY_BLOCK_DS = 100
-"""The latency is drawn anew this often, as the load of processor and link changes [A]. [0.1 s]"""
 ON_CROSSING = Zone.CROSSING
 NOBODY: AbstractSet[str] = frozenset()
 _NO_CLASS: tuple[float, ...] = ()
@@ -136,13 +134,7 @@ class EmulatedDetector:
         self._is_plain = not is_noisy and (preset.view_from_share, preset.view_to_share) == (0.0, 1.0)
         is_crowd_seen = preset.occlusion_depth or preset.switches_per_min
         self._crowd = Crowd(driver, preset, seed) if is_crowd_seen else None
-        self._latency_ds = 10 * preset.latency_s
-        self._latencies = latencies(seed, preset.latency_cv)
-        rounding = stream(seed, "rounding")
-        self._rounding = tuple(rounding.random() for _ in range(TABLE_SIZE))
-        self._arrives_ds, self._before_ds = 0.0, 0
-        self._pictures: deque[tuple[float, tuple[Frame, ...]]] = deque()
-        self._newest: tuple[Frame, ...] | None = None
+        self._delivery = Delivery(preset.latency_s, preset.latency_cv, seed) if preset.latency_s else None
         self._people: dict[str, _Person] = {}
         self._detected: set[str] = set()
         self._next_number = 1
@@ -182,9 +174,13 @@ class EmulatedDetector:
                 new_tuple(Frame, (sensor.crossing, now_ds, is_camera, tracks, sensor.waiting_tracks))
             )
         picture = tuple(frames)
-        if self._latency_ds:
-            return self._delivered(picture, now_ds)
-        return picture
+        if self._delivery is None:
+            return picture
+        delivered = self._delivery.send(picture, now_ds)
+        if delivered is not None:
+            return delivered
+        taken_ds = max(0, now_ds - round(10 * self.preset.latency_s))
+        return tuple([Frame(sensor.crossing, taken_ds, is_healthy=False) for sensor in self._sensors])
 
     def was_detected(self, walker_id: str) -> bool:
         """Tell whether a walker was ever in a picture while on a crossing; for the measures only."""
@@ -201,24 +197,6 @@ class EmulatedDetector:
 
     def _forget(self, walker: Walker) -> None:
         self._people.pop(walker.id, None)
-
-    def _delivered(self, picture: tuple[Frame, ...], now_ds: int) -> tuple[Frame, ...]:
-        """Send a picture on its way and return the newest that is there.
-
-        None overtakes another. Rounded by chance to whole ticks, so that the mean latency is kept.
-        """
-        latency_ds = self._latency_ds * self._latencies[now_ds // LATENCY_BLOCK_DS % TABLE_SIZE]
-        early_ds = self._rounding[now_ds % TABLE_SIZE] * (now_ds - self._before_ds)
-        self._before_ds = now_ds
-        self._arrives_ds = max(self._arrives_ds, now_ds + latency_ds - early_ds)
-        pictures = self._pictures
-        pictures.append((self._arrives_ds, picture))
-        while pictures and pictures[0][0] <= now_ds:
-            self._newest = pictures.popleft()[1]
-        if self._newest is not None:
-            return self._newest
-        taken_ds = max(0, now_ds - round(self._latency_ds))
-        return tuple([Frame(sensor.crossing, taken_ds, is_healthy=False) for sensor in self._sensors])
 
     def _look_at_crossing(self, index: int, sensor: _Sensor, now_ds: int) -> tuple[Track, ...]:
         people, crossing, length_m = self._people, sensor.crossing, sensor.length_m

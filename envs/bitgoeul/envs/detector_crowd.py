@@ -30,7 +30,8 @@ class Crowd:
 
     Attributes
     ----------
-    every_ds : how often to look: at 1 Hz if people hide each other, else at 0.5 Hz, enough for swaps. [0.1 s]
+    every_ds : how often to look: each second if people hide each other; else each 4 s, and a pair that is
+        near then counts as near for 4 s. [0.1 s]
     """
 
     def __init__(self, driver: WalkerDriver, preset: DetectorPreset, seed: int) -> None:
@@ -39,7 +40,7 @@ class Crowd:
         self._half_m = preset.body_width_m / 2
         self._within_m = preset.switch_within_m if preset.switches_per_min else 0.0
         self._mean_s = 60 / preset.switches_per_min if preset.switches_per_min else 0.0
-        self.every_ds = 10 if preset.occlusion_depth else 20
+        self.every_ds = 10 if preset.occlusion_depth else 40
         self._seed = seed
         self._near: dict[tuple[str, str], tuple[float, float, int]] = {}
 

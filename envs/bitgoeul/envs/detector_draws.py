@@ -21,11 +21,3 @@ def person_draws(seed: int, person: str) -> tuple[float, ...]:
     """Return eight uniform draws in [0, 1) of a seed and a person, far cheaper than a stream."""
     digest = blake2b(f"{seed}/{person}".encode(), digest_size=32).digest()
     return tuple([word * UNIT for word in unpack("<8I", digest)])
-
-
-def latencies(seed: int, variation: float) -> tuple[float, ...]:
-    """Return a table of latencies over their mean: gamma with this coefficient of variation."""
-    if not variation:
-        return (1.0,) * TABLE_SIZE
-    draws, shape = stream(seed, "latency"), variation**-2
-    return tuple([draws.gammavariate(shape, 1 / shape) for _ in range(TABLE_SIZE)])
