@@ -39,11 +39,14 @@ class _Person:
     is_seen: bool
     probabilities: tuple[float, ...]
     noise_at: int
-    period_at: int
+    gap_at: int
+    break_at: int
     gap_from_ds: float
     gap_until_ds: float
     break_ds: float = inf
     event_ds: float = inf
+    spread: float = 1.0
+    spread_per_m: float = 0.0
     since_ds: int = -1
     last_m: float = -1.0
     last_ds: int = -1
@@ -55,9 +58,6 @@ class _Sensor:
 
     crossing: str
     length_m: float
-    view_from_m: float
-    view_to_m: float
-    spread_per_m: float
     zones: dict[str, Zone]
     outages: Random
     ghosts: Random
@@ -107,9 +107,6 @@ class EmulatedDetector:
             _Sensor(
                 crossing=crossing.id,
                 length_m=crossing.length_m,
-                view_from_m=_edge(preset.view_from_share, crossing.length_m),
-                view_to_m=_edge(preset.view_to_share, crossing.length_m),
-                spread_per_m=2.0 * preset.noise_growth / crossing.length_m,
                 zones=_zones(crossing, preset),
                 outages=stream(seed, "outage", crossing.id),
                 ghosts=stream(seed, "false track", crossing.id),
@@ -120,6 +117,8 @@ class EmulatedDetector:
         table = stream(seed, "noise")
         self._noise_m = tuple(preset.position_noise_m * table.gauss(0.0, 1.0) for _ in range(TABLE_SIZE))
         self._noise_mps = tuple(preset.speed_noise_mps * table.gauss(0.0, 1.0) for _ in range(TABLE_SIZE))
+        if not (preset.position_noise_m or preset.speed_noise_mps):
+            self._noise_m = ()
         self._periods = tuple(table.expovariate(1.0) for _ in range(TABLE_SIZE))
         classes = class_table()
         self._recalls = classes.recalls(preset.person_recall, is_button=preset.is_button)
@@ -129,9 +128,7 @@ class EmulatedDetector:
         self._gap_ds = 10 * preset.mean_gap_s
         self._seen_ds = inf if share >= 1.0 else self._gap_ds * share / (1.0 - share)
         self._break_ds = MINUTE_DS / preset.breaks_per_min if preset.breaks_per_min else inf
-        self._spread_near = 1.0 - preset.noise_growth
-        is_noisy = preset.position_noise_m or preset.speed_noise_mps
-        self._is_plain = not is_noisy and (preset.view_from_share, preset.view_to_share) == (0.0, 1.0)
+        self._is_partial = preset.view_from_share > 0.0 or preset.view_to_share < 1.0
         is_crowd_seen = preset.occlusion_depth or preset.switches_per_min
         self._crowd = Crowd(driver, preset, seed) if is_crowd_seen else None
         self._delivery = Delivery(preset.latency_s, preset.latency_cv, seed) if preset.latency_s else None
@@ -199,32 +196,32 @@ class EmulatedDetector:
         self._people.pop(walker.id, None)
 
     def _look_at_crossing(self, index: int, sensor: _Sensor, now_ds: int) -> tuple[Track, ...]:
-        people, crossing, length_m = self._people, sensor.crossing, sensor.length_m
-        noise_m, noise_mps, is_plain = self._noise_m, self._noise_mps, self._is_plain
-        remaining, hidden = self._driver.remaining_m(index), NOBODY
+        people, crossing = self._people, sensor.crossing
+        noise_m, noise_mps = self._noise_m, self._noise_mps
+        remaining, out_of_sight = self._driver.remaining_m(index), NOBODY
         if self._crowd is not None and len(remaining) > 1:
-            hidden = self._hidden(self._crowd, sensor, remaining, now_ds)
+            out_of_sight = self._hidden(self._crowd, sensor, remaining, now_ds)
+        if self._is_partial:
+            out_of_sight = out_of_sight | self._out_of_view(sensor, remaining)
         tracks = []
         for walker, true_m in remaining:
             person = people.get(walker.id) or self._meet(walker, now_ds)
             if not person.is_seen:
                 continue
             if person.last_ds < 0:
-                speed_mps = self._begin(person, walker, now_ds)
+                speed_mps = self._begin(person, walker, sensor, now_ds)
             else:
                 speed_mps = 10 * (person.last_m - true_m) / (now_ds - person.last_ds)
             person.last_m, person.last_ds = true_m, now_ds
-            if (now_ds >= person.event_ds and self._is_missing(person, now_ds)) or walker.id in hidden:
+            remaining_m = true_m
+            if now_ds >= person.event_ds and self._is_missing(person, now_ds):
                 continue
-            if is_plain:
-                remaining_m = true_m
-            else:
-                place_m = length_m - true_m if walker.kerb == "A" else true_m
-                if not sensor.view_from_m <= place_m <= sensor.view_to_m:
-                    continue
-                spread = self._spread_near + sensor.spread_per_m * place_m
+            if out_of_sight and walker.id in out_of_sight:
+                continue
+            if noise_m:
+                spread = person.spread + person.spread_per_m * true_m
                 person.noise_at = at = (person.noise_at + 1) % TABLE_SIZE
-                remaining_m = max(0.0, true_m + spread * noise_m[at])
+                remaining_m = true_m + spread * noise_m[at]
                 speed_mps += spread * noise_mps[at]
             if person.since_ds < 0:
                 person.since_ds = now_ds
@@ -232,17 +229,35 @@ class EmulatedDetector:
             tracks.append(
                 new_tuple(
                     Track,
-                    (person.number, crossing, ON_CROSSING, remaining_m, max(0.0, speed_mps),
+                    (person.number, crossing, ON_CROSSING,
+                     remaining_m if remaining_m > 0.0 else 0.0,  # noqa: FURB136 - max costs as much as the rest
+                     speed_mps if speed_mps > 0.0 else 0.0,  # noqa: FURB136 - the same
                      person.probabilities, SOURCE, now_ds, person.since_ds, 1.0),
                 )
             )  # fmt: skip
         return tuple(tracks)
 
-    def _begin(self, person: _Person, walker: Walker, now_ds: int) -> float:
-        """Start the clocks of a track on a crossing; return the walker's speed. [m/s]"""
-        person.break_ds = now_ds + self._period(person, self._break_ds)
+    def _begin(self, person: _Person, walker: Walker, sensor: _Sensor, now_ds: int) -> float:
+        """Start what runs for a track on a crossing; return the walker's speed. [m/s]
+
+        The noise is 1 - growth times its figure at kerb A, where the sensor is, and 1 + growth at kerb B.
+        """
+        growth = self.preset.noise_growth
+        way = -1.0 if walker.kerb == "A" else 1.0
+        person.spread, person.spread_per_m = 1.0 - way * growth, 2.0 * way * growth / sensor.length_m
+        person.break_ds = now_ds + self._break_period(person)
         person.event_ds = min(person.gap_from_ds, person.break_ds)
         return self._driver.speed_of(walker.id)
+
+    def _out_of_view(self, sensor: _Sensor, remaining: Remaining) -> AbstractSet[str]:
+        from_share, to_share = self.preset.view_from_share, self.preset.view_to_share
+        from_m = from_share * sensor.length_m if from_share > 0.0 else -inf
+        to_m = to_share * sensor.length_m if to_share < 1.0 else inf
+        return {
+            walker.id
+            for walker, metres in remaining
+            if not from_m <= (sensor.length_m - metres if walker.kerb == "A" else metres) <= to_m
+        }
 
     def _hidden(self, crowd: Crowd, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
         """Return who is hidden; let near tracks swap their numbers when it is time to look again."""
@@ -298,7 +313,8 @@ class EmulatedDetector:
             is_seen=draws[0] < recall,
             probabilities=probabilities,
             noise_at=int(draws[4] * TABLE_SIZE),
-            period_at=int(draws[5] * TABLE_SIZE),
+            gap_at=int(draws[5] * TABLE_SIZE),
+            break_at=int(draws[6] * TABLE_SIZE),
             gap_from_ds=inf,
             gap_until_ds=now_ds,
         )
@@ -327,20 +343,21 @@ class EmulatedDetector:
         self._next_number += 1
         return number
 
-    def _period(self, person: _Person, mean_ds: float) -> float:
-        """Return a person's next exponential period. [0.1 s]"""
-        person.period_at = at = (person.period_at + 1) % TABLE_SIZE
-        return mean_ds * self._periods[at]
-
     def _draw_gap(self, person: _Person) -> None:
-        person.gap_from_ds = person.gap_until_ds + self._period(person, self._seen_ds)
-        person.gap_until_ds = person.gap_from_ds + self._period(person, self._gap_ds)
+        person.gap_at = at = (person.gap_at + 2) % TABLE_SIZE
+        person.gap_from_ds = person.gap_until_ds + self._seen_ds * self._periods[at]
+        person.gap_until_ds = person.gap_from_ds + self._gap_ds * self._periods[at - 1]
+
+    def _break_period(self, person: _Person) -> float:
+        """Return how long a person's track lasts until it breaks: exponential. [0.1 s]"""
+        person.break_at = at = (person.break_at + 1) % TABLE_SIZE
+        return self._break_ds * self._periods[at]
 
     def _is_missing(self, person: _Person, now_ds: int) -> bool:
         """Let a track break and gaps pass when their time has come; tell whether this is a gap."""
         if now_ds >= person.break_ds:
             person.number, person.since_ds = self._number(), -1
-            person.break_ds = now_ds + self._period(person, self._break_ds)
+            person.break_ds = now_ds + self._break_period(person)
         while now_ds >= person.gap_until_ds and self._seen_ds != inf:
             self._draw_gap(person)
         person.event_ds = min(person.gap_from_ds, person.break_ds)
@@ -401,11 +418,6 @@ class EmulatedDetector:
             now_ds,
             sensor.ghost_since_ds,
         )
-
-
-def _edge(share: float, length_m: float) -> float:
-    """Return an edge of the view from kerb A; a view up to a kerb has none there. [m]"""
-    return {0.0: -inf, 1.0: inf}.get(share, share * length_m)
 
 
 def _zones(crossing: Crossing, preset: DetectorPreset) -> dict[str, Zone]:
