@@ -61,7 +61,6 @@ class _Sensor:
     zones: dict[str, Zone]
     outages: Random
     ghosts: Random
-    next_event_ds: float = 0.0
     out_from_ds: float = inf
     out_until_ds: float = -1.0
     is_out: bool = False
@@ -135,6 +134,7 @@ class EmulatedDetector:
         self._people: dict[str, _Person] = {}
         self._detected: set[str] = set()
         self._next_number = 1
+        self._next_event_ds = 0.0
         for sensor in self._sensors:
             self._draw_outage(sensor, 0.0)
             self._draw_ghost(sensor, 0.0)
@@ -154,9 +154,9 @@ class EmulatedDetector:
         while there is none.
         """
         driver, frames, is_camera = self._driver, [], not self.preset.is_button
+        if now_ds >= self._next_event_ds:
+            self._next_event_ds = min([self._advance(sensor, now_ds) for sensor in self._sensors])
         for index, sensor in self._numbered:
-            if now_ds >= sensor.next_event_ds:
-                self._advance(sensor, now_ds)
             if sensor.is_out:
                 frames.append(Frame(sensor.crossing, now_ds, is_healthy=False))
                 continue
@@ -363,8 +363,8 @@ class EmulatedDetector:
         person.event_ds = min(person.gap_from_ds, person.break_ds)
         return now_ds >= person.gap_from_ds
 
-    def _advance(self, sensor: _Sensor, now_ds: int) -> None:
-        """Bring outages and false tracks up to date, and note when to look again."""
+    def _advance(self, sensor: _Sensor, now_ds: int) -> float:
+        """Bring outages and false tracks up to date; return when to look again. [0.1 s]"""
         while now_ds >= sensor.out_until_ds:
             self._draw_outage(sensor, sensor.out_until_ds)
         sensor.is_out = now_ds >= sensor.out_from_ds
@@ -373,7 +373,7 @@ class EmulatedDetector:
         had_ghost, sensor.has_ghost = sensor.has_ghost, now_ds >= sensor.ghost_from_ds
         if sensor.has_ghost and not had_ghost:
             sensor.ghost_number, sensor.ghost_since_ds = self._number(), now_ds
-        sensor.next_event_ds = min(
+        return min(
             sensor.out_until_ds if sensor.is_out else sensor.out_from_ds,
             sensor.ghost_until_ds if sensor.has_ghost else sensor.ghost_from_ds,
         )

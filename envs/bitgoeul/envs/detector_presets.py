@@ -230,5 +230,26 @@ def sources_table() -> str:
     return "\n".join(lines)
 
 
+def classes_table() -> str:
+    """Return how `camera_day` and `push_button` see each class as a Markdown table."""
+    table, day, button = class_table(), PRESETS["camera_day"], PRESETS["push_button"]
+    confusion = table.confusion(day.class_precision)
+    stated = table.stated(confusion)
+    recalls, presses = table.recalls(day.person_recall), table.recalls(button.person_recall, is_button=True)
+    lines = [
+        "| class | share | seen | pushes | read right | oftenest taken for | a report of it is right |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for place, name in enumerate(MOBILITY_CLASSES):
+        row = confusion[place]
+        other = max((p for p in range(len(row)) if p != place), key=row.__getitem__)
+        shares = (table.mix[place], recalls[place], presses[place], row[place])
+        lines.append(
+            f"| {name} | {' | '.join(f'{share:.3f}' for share in shares)} | "
+            f"{MOBILITY_CLASSES[other]} ({row[other]:.3f}) | {stated[place][place]:.3f} |"
+        )
+    return "\n".join(lines)
+
+
 def _cell(value: bool | float) -> str:  # noqa: FBT001 - a figure is either
     return ("no", "yes")[value] if isinstance(value, bool) else f"{value:g}"
