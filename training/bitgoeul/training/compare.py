@@ -55,7 +55,7 @@ class Comparison:
     sites : site names or plan paths.
     controllers : controller names; the first is the baseline of the differences.
     seeds : the seeds, the same for every controller.
-    detectors : detector presets.
+    detectors : detector presets, each with its changes if any.
     hour : demand period.
     minutes : measured time of a run, > 0. [min]
     extension_maxima_s : greatest extension of every crossing; None is each crossing's own in the plan. [s]
