@@ -13,7 +13,7 @@ from bitgoeul.controller.backends.sumo import SumoRows
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.signals import ALL_RED, Lamps, phase_mask
 from bitgoeul.envs.walkers import WalkerDriver
-from bitgoeul.envs.world import Simulation
+from bitgoeul.envs.world import RunSpec, Simulation, run_world
 from bitgoeul.sim_scenarios.catalog import SITES_FOLDER, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips
 from bitgoeul.sim_scenarios.walker_tables import walker_classes
@@ -352,6 +352,16 @@ def test_who_sets_out_over_two_stages_starts_at_a_kerb(two_stages):
     assert kerbs == {("XW", "S", ("W_in", "W_out")), ("XW2", "N", ("W_out", "W_in"))}
 
 
+def test_there_is_one_rest_on_the_whole_way(two_stages):
+    stays_s = []
+    for gait in (Gait(), Gait(rest_at=0.5, rest_s=5.0)):
+        noted = walk(two_stages, [trip("w", from_kerb="S", gait=gait)], [(0, "walk")], 100)
+        stays_s.append([(left_ds - walker.entered_ds) / 10 for left_ds, walker in noted.exits])
+    (first_s, second_s), (rested_s, unrested_s) = stays_s
+    assert rested_s - first_s == pytest.approx(5.0, abs=0.6)
+    assert unrested_s == pytest.approx(second_s, abs=0.6)
+
+
 def test_nobody_turns_back_to_the_island(two_stages):
     alone = trip("w", from_kerb="S", speed_mps=0.4, gait=Gait(turn_within=0.5))
     (_, (entered_ds, _)) = walk(two_stages, [alone], [(0, "walk")], 160).entered
@@ -373,3 +383,15 @@ def test_one_run_is_replayed_by_its_record(site):
     replayed = walk(site, walkers, shown, 200, replay=noted.driver)
     assert replayed.positions == noted.positions
     assert len(noted.positions) == 400
+
+
+def test_a_run_with_all_traits_is_the_same_twice_and_its_people_whoever_controls():
+    spec = RunSpec(site="bukmun_5", controller="fixed", seed=10_000, hour="peak", minutes=12)
+    first, again = run_world(spec), run_world(spec)
+    assert (first.trace_hash, first.events) == (again.trace_hash, again.events)
+    other = run_world(replace(spec, controller="eta"))
+    drawn = ("walker", "mobility_class", "speed_mps", "startup_s")
+    people = [{tuple(row[name] for name in drawn) for row in run.events} for run in (first, other)]
+    both = {row[0] for row in people[0]} & {row[0] for row in people[1]}
+    assert len(both) > 100
+    assert {row for row in people[0] if row[0] in both} == {row for row in people[1] if row[0] in both}
