@@ -214,6 +214,7 @@ def test_who_waits_on_an_island_is_in_its_zone(people, plan):
         ((10.0, 1.5), (12.0, 1.5), True),  # 1.29 m, so 0.21 m off
         ((30.0, 0.0), (35.0, 0.0), True),  # the shadow grows with distance: 6.4 m
         ((2.0, 0.0), (3.0, 0.0), False),  # and is short near the sensor: 0.8 m
+        ((2.0, 0.0), (2.7, 0.0), True),
     ],
 )
 def test_who_walks_close_behind_another_is_hidden(people, sensor, front, behind, is_hidden):
@@ -298,6 +299,12 @@ def test_latency_has_its_mean_and_spread_and_nothing_overtakes(people, sensor, l
     )
 
 
+def test_another_seed_has_other_latencies(people, sensor):
+    text = "perfect:latency_s=2:latency_cv=0.3"
+    assert delays_s(sensor(text), people, seconds=100) == delays_s(sensor(text), people, seconds=100)
+    assert delays_s(sensor(text), people, seconds=100) != delays_s(sensor(text, 2), people, seconds=100)
+
+
 def test_a_late_picture_shows_where_people_were(people, sensor):
     people.put("walks", from_a_m=5.0, speed_mps=1.0)
     for frame in watch(sensor("perfect:latency_s=2:latency_cv=0.3"), people, seconds=12):
@@ -342,6 +349,16 @@ def test_near_tracks_swap_numbers_at_their_rate(people, sensor, seed):
     assert {frozenset(numbers(frame)) for frame in frames} == {frozenset({"1", "2"})}
 
 
+def test_a_swapped_number_keeps_its_age(people, sensor):
+    people.put("one")
+    detector = sensor("perfect:switches_per_min=6")
+    assert detector.frames(5)[XW].on_crossing[0].since_ds == 5
+    people.put("other", across_m=0.7)
+    for now_ds in range(100, 3600, 5):
+        frame = detector.frames(now_ds)[XW]
+        assert {(track.id, track.since_ds) for track in frame.on_crossing} == {("1", 5), ("2", 100)}
+
+
 @pytest.mark.parametrize(("along_m", "across_m"), [(1.2, 0.0), (0.0, 1.2), (0.9, 1.2)])
 def test_tracks_apart_never_swap(people, sensor, along_m, across_m):
     people.put("one", from_a_m=17.5)
@@ -359,6 +376,12 @@ def test_outages_have_their_share_and_length(people, sensor):
     starts = sum(now and not before for before, now in pairwise(blind))
     # An outage that falls between two pictures is not seen: 1 in 10 of those with a mean of 5 s.
     assert 0.5 * sum(blind) / starts == pytest.approx(5.0 + 0.25, rel=0.1)
+
+
+def test_each_crossing_has_its_own_outages(people, sensor):
+    detector = sensor("perfect:outage_share=0.3")
+    pictures = [[frame.is_healthy for frame in detector.frames(now_ds)] for now_ds in range(0, 36_000, 5)]
+    assert len(set(zip(*pictures, strict=True))) == 4
 
 
 def test_an_outage_leaves_nothing_of_what_was_there(people, sensor):
@@ -429,6 +452,7 @@ def test_who_pushes_the_button_differs_by_class(people, sensor):
         for name in ("manual_wheelchair", "visually_impaired")
     ]
     recalls = class_table().recalls(0.6, is_button=True)
+    assert pushed == pytest.approx([0.50, 0.75], abs=0.045)
     assert pushed == pytest.approx(
         [recalls[CLASS["manual_wheelchair"]], recalls[CLASS["visually_impaired"]]], abs=0.045
     )

@@ -30,7 +30,7 @@ class Delivery:
     seed : >= 0.
     """
 
-    __slots__ = ("_arrives_ds", "_before_ds", "_block_ds", "_late_ds", "_newest", "_pictures", "_table_ds")
+    __slots__ = ("_before_ds", "_block_ds", "_late_ds", "_newest", "_pictures", "_table_ds")
 
     def __init__(self, mean_s: float, variation: float, seed: int) -> None:
         """Draw the latencies of a run's first three hours; then they come again."""
@@ -42,18 +42,20 @@ class Delivery:
             ]
         )
         self._late_ds, self._block_ds = 0.0, -1
-        self._arrives_ds, self._before_ds = 0.0, 0
+        self._before_ds = 0
         self._pictures: deque[tuple[float, Picture]] = deque()
         self._newest: Picture | None = None
 
     def send(self, picture: Picture, now_ds: int) -> Picture | None:
-        """Send a picture on its way and return the newest that has arrived; None while there is none."""
+        """Send a picture on its way and return the newest that has arrived; None while there is none.
+
+        The first picture sent is the first to arrive: a faster one behind it waits.
+        """
         if now_ds >= self._block_ds:
             block = now_ds // BLOCK_DS
             self._late_ds, self._block_ds = self._table_ds[block % TABLE_SIZE], (block + 1) * BLOCK_DS
         arrives_ds = now_ds + self._late_ds - now_ds * GOLDEN % 1.0 * (now_ds - self._before_ds)
         self._before_ds = now_ds
-        self._arrives_ds = arrives_ds = max(arrives_ds, self._arrives_ds)
         pictures = self._pictures
         pictures.append((arrives_ds, picture))
         while pictures and pictures[0][0] <= now_ds:
