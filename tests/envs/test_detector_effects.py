@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES, Zone
@@ -461,7 +463,11 @@ def test_who_pushes_the_button_differs_by_class(people, sensor):
 # --- together ---------------------------------------------------------------------------------------
 
 
-def scene(plan, chosen, seed=1):
+SHARES = ("person_recall", "frame_seen_share", "class_precision", "view_to_share")
+RATES = ("breaks_per_min", "switches_per_min", "false_tracks_per_h")
+
+
+def scene(plan, chosen, seed=1, steps=400):
     """Return all frames of a small crowd that crosses, waits and meets."""
     people = People(plan)
     for number in range(8):
@@ -470,10 +476,34 @@ def scene(plan, chosen, seed=1):
         people.wait(f"k{number}", kerb="AB"[number % 2], crossing=0)
     detector = EmulatedDetector(people, plan, chosen, seed)
     frames = []
-    for step in range(400):
+    for step in range(steps):
         frames.append(detector.frames(5 * (step + 1)))
         people.step()
     return frames
+
+
+@given(
+    name=st.sampled_from(sorted(PRESETS)),
+    shares=st.fixed_dictionaries({field: st.floats(0.3, 1.0) for field in SHARES}),
+    rates=st.fixed_dictionaries({field: st.floats(0.0, 30.0) for field in RATES}),
+    latency=st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 1.0)),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_the_figures_a_frame_is_well_formed(plan, name, shares, rates, latency):
+    latency_s, latency_cv = latency
+    chosen = replace(PRESETS[name], **shares, **rates, latency_s=latency_s, latency_cv=latency_cv)
+    before_ds = -1
+    for frame in (picture[XW] for picture in scene(plan, chosen, steps=60)):
+        assert frame.measured_ds >= before_ds
+        before_ds = frame.measured_ds
+        assert frame.is_healthy or not frame.on_crossing
+        seen = [*frame.on_crossing, *frame.waiting]
+        assert len({track.id for track in seen}) == len(seen)
+        for track in seen:
+            assert track.remaining_m >= 0
+            assert track.speed_mps >= 0
+            assert track.since_ds <= track.measured_ds
+            assert not track.class_probabilities or sum(track.class_probabilities) == pytest.approx(1)
 
 
 SWITCHED_ON = {

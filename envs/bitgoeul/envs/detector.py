@@ -150,8 +150,8 @@ class EmulatedDetector:
 
         Returns
         -------
-        The frames of the newest picture delivered, each with the time at which it was taken; blind ones
-        while there is none.
+        The frames of the newest picture delivered, each with the time at which it was taken; before the
+        first, blind ones of time 0.
         """
         driver, frames, is_camera = self._driver, [], not self.preset.is_button
         if now_ds >= self._next_event_ds:
@@ -165,7 +165,7 @@ class EmulatedDetector:
             tracks: tuple[Track, ...] = ()
             if driver.on_crossing[index] and is_camera:
                 tracks = self._look_at_crossing(index, sensor, now_ds)
-            if sensor.has_ghost:
+            if sensor.has_ghost and is_camera:
                 tracks = (*tracks, self._ghost_track(sensor, now_ds))
             frames.append(
                 new_tuple(Frame, (sensor.crossing, now_ds, is_camera, tracks, sensor.waiting_tracks))
@@ -176,8 +176,7 @@ class EmulatedDetector:
         delivered = self._delivery.send(picture, now_ds)
         if delivered is not None:
             return delivered
-        taken_ds = max(0, now_ds - round(10 * self.preset.latency_s))
-        return tuple([Frame(sensor.crossing, taken_ds, is_healthy=False) for sensor in self._sensors])
+        return tuple([Frame(sensor.crossing, 0, is_healthy=False) for sensor in self._sensors])
 
     def was_detected(self, walker_id: str) -> bool:
         """Tell whether a walker was ever in a picture while on a crossing; for the measures only."""
@@ -387,8 +386,8 @@ class EmulatedDetector:
         else:
             mean_ds = 10 * self.preset.outage_mean_s
             healthy_ds = mean_ds * (1.0 - share) / share
-            sensor.out_from_ds = after_ds + sensor.outages.expovariate(1.0 / healthy_ds)
-            sensor.out_until_ds = sensor.out_from_ds + sensor.outages.expovariate(1.0 / mean_ds)
+            sensor.out_from_ds = after_ds + healthy_ds * sensor.outages.expovariate(1.0)
+            sensor.out_until_ds = sensor.out_from_ds + mean_ds * sensor.outages.expovariate(1.0)
 
     def _draw_ghost(self, sensor: _Sensor, after_ds: float) -> None:
         """Draw when the next false track comes, where, whether it moves, and when it ends."""
@@ -396,8 +395,8 @@ class EmulatedDetector:
         if not preset.false_tracks_per_h:
             sensor.ghost_from_ds = sensor.ghost_until_ds = inf
             return
-        sensor.ghost_from_ds = after_ds + draws.expovariate(preset.false_tracks_per_h / HOUR_DS)
-        life_ds = draws.expovariate(1.0 / (10 * preset.false_track_mean_s))
+        sensor.ghost_from_ds = after_ds + HOUR_DS / preset.false_tracks_per_h * draws.expovariate(1.0)
+        life_ds = 10 * preset.false_track_mean_s * draws.expovariate(1.0)
         sensor.ghost_m = draws.random() * sensor.length_m
         sensor.ghost_mps = preset.false_speed_mps if draws.random() < preset.false_moving_share else 0.0
         if sensor.ghost_mps:

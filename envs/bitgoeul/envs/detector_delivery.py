@@ -13,6 +13,9 @@ BLOCK_DS = 100
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, less their whole part, fill 0 to 1 evenly: as good as chance for rounding."""
 
+CONSTANT = 0.001
+"""A coefficient of variation up to this is none."""
+
 Picture = tuple[Frame, ...]
 """One frame of each crossing, taken at one moment."""
 
@@ -34,7 +37,7 @@ class Delivery:
 
     def __init__(self, mean_s: float, variation: float, seed: int) -> None:
         """Draw the latencies of a run's first three hours; then they come again."""
-        draws, shape = stream(seed, "latency"), variation**-2 if variation else 0.0
+        draws, shape = stream(seed, "latency"), variation**-2 if variation > CONSTANT else 0.0
         self._table_ds = tuple(
             [
                 10 * mean_s * (draws.gammavariate(shape, 1 / shape) if shape else 1.0)
