@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES, Zone
@@ -214,6 +216,7 @@ def test_who_waits_on_an_island_is_in_its_zone(people, plan):
         ((10.0, 1.5), (12.0, 1.5), True),  # 1.29 m, so 0.21 m off
         ((30.0, 0.0), (35.0, 0.0), True),  # the shadow grows with distance: 6.4 m
         ((2.0, 0.0), (3.0, 0.0), False),  # and is short near the sensor: 0.8 m
+        ((2.0, 0.0), (2.7, 0.0), True),
     ],
 )
 def test_who_walks_close_behind_another_is_hidden(people, sensor, front, behind, is_hidden):
@@ -298,6 +301,12 @@ def test_latency_has_its_mean_and_spread_and_nothing_overtakes(people, sensor, l
     )
 
 
+def test_another_seed_has_other_latencies(people, sensor):
+    text = "perfect:latency_s=2:latency_cv=0.3"
+    assert delays_s(sensor(text), people, seconds=100) == delays_s(sensor(text), people, seconds=100)
+    assert delays_s(sensor(text), people, seconds=100) != delays_s(sensor(text, 2), people, seconds=100)
+
+
 def test_a_late_picture_shows_where_people_were(people, sensor):
     people.put("walks", from_a_m=5.0, speed_mps=1.0)
     for frame in watch(sensor("perfect:latency_s=2:latency_cv=0.3"), people, seconds=12):
@@ -342,6 +351,16 @@ def test_near_tracks_swap_numbers_at_their_rate(people, sensor, seed):
     assert {frozenset(numbers(frame)) for frame in frames} == {frozenset({"1", "2"})}
 
 
+def test_a_swapped_number_keeps_its_age(people, sensor):
+    people.put("one")
+    detector = sensor("perfect:switches_per_min=6")
+    assert detector.frames(5)[XW].on_crossing[0].since_ds == 5
+    people.put("other", across_m=0.7)
+    for now_ds in range(100, 3600, 5):
+        frame = detector.frames(now_ds)[XW]
+        assert {(track.id, track.since_ds) for track in frame.on_crossing} == {("1", 5), ("2", 100)}
+
+
 @pytest.mark.parametrize(("along_m", "across_m"), [(1.2, 0.0), (0.0, 1.2), (0.9, 1.2)])
 def test_tracks_apart_never_swap(people, sensor, along_m, across_m):
     people.put("one", from_a_m=17.5)
@@ -359,6 +378,12 @@ def test_outages_have_their_share_and_length(people, sensor):
     starts = sum(now and not before for before, now in pairwise(blind))
     # An outage that falls between two pictures is not seen: 1 in 10 of those with a mean of 5 s.
     assert 0.5 * sum(blind) / starts == pytest.approx(5.0 + 0.25, rel=0.1)
+
+
+def test_each_crossing_has_its_own_outages(people, sensor):
+    detector = sensor("perfect:outage_share=0.3")
+    pictures = [[frame.is_healthy for frame in detector.frames(now_ds)] for now_ds in range(0, 36_000, 5)]
+    assert len(set(zip(*pictures, strict=True))) == 4
 
 
 def test_an_outage_leaves_nothing_of_what_was_there(people, sensor):
@@ -429,6 +454,7 @@ def test_who_pushes_the_button_differs_by_class(people, sensor):
         for name in ("manual_wheelchair", "visually_impaired")
     ]
     recalls = class_table().recalls(0.6, is_button=True)
+    assert pushed == pytest.approx([0.50, 0.75], abs=0.045)
     assert pushed == pytest.approx(
         [recalls[CLASS["manual_wheelchair"]], recalls[CLASS["visually_impaired"]]], abs=0.045
     )
@@ -437,7 +463,11 @@ def test_who_pushes_the_button_differs_by_class(people, sensor):
 # --- together ---------------------------------------------------------------------------------------
 
 
-def scene(plan, chosen, seed=1):
+SHARES = ("person_recall", "frame_seen_share", "class_precision", "view_to_share")
+RATES = ("breaks_per_min", "switches_per_min", "false_tracks_per_h")
+
+
+def scene(plan, chosen, seed=1, steps=400):
     """Return all frames of a small crowd that crosses, waits and meets."""
     people = People(plan)
     for number in range(8):
@@ -446,10 +476,34 @@ def scene(plan, chosen, seed=1):
         people.wait(f"k{number}", kerb="AB"[number % 2], crossing=0)
     detector = EmulatedDetector(people, plan, chosen, seed)
     frames = []
-    for step in range(400):
+    for step in range(steps):
         frames.append(detector.frames(5 * (step + 1)))
         people.step()
     return frames
+
+
+@given(
+    name=st.sampled_from(sorted(PRESETS)),
+    shares=st.fixed_dictionaries({field: st.floats(0.3, 1.0) for field in SHARES}),
+    rates=st.fixed_dictionaries({field: st.floats(0.0, 30.0) for field in RATES}),
+    latency=st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 1.0)),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_the_figures_a_frame_is_well_formed(plan, name, shares, rates, latency):
+    latency_s, latency_cv = latency
+    chosen = replace(PRESETS[name], **shares, **rates, latency_s=latency_s, latency_cv=latency_cv)
+    before_ds = -1
+    for frame in (picture[XW] for picture in scene(plan, chosen, steps=60)):
+        assert frame.measured_ds >= before_ds
+        before_ds = frame.measured_ds
+        assert frame.is_healthy or not frame.on_crossing
+        seen = [*frame.on_crossing, *frame.waiting]
+        assert len({track.id for track in seen}) == len(seen)
+        for track in seen:
+            assert track.remaining_m >= 0
+            assert track.speed_mps >= 0
+            assert track.since_ds <= track.measured_ds
+            assert not track.class_probabilities or sum(track.class_probabilities) == pytest.approx(1)
 
 
 SWITCHED_ON = {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from click.testing import CliRunner
 
+from bitgoeul.controller.control_commands import control
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.envs.detector import PRESETS, preset
 from bitgoeul.envs.detector_presets import FIELDS, PresetFile, class_table, preset_file
@@ -117,12 +119,21 @@ def test_changes_are_read_and_stay_in_the_name():
         ("camera_day:latency_s=1:latency_s=2", "latency_s stands twice"),
         ("perfect:class_precision=0.2", r"class_precision = 0\.2 is below 0\.27"),
         ("perfect:view_from_share=0.9:view_to_share=0.2", "view_from_share = 0.9 must be below"),
+        ("perfect:mean_gap_s=0", "mean_gap_s = 0: input should be greater than or equal to 0.05"),
         ("perfect:frame_seen_share=0", "frame_seen_share = 0: must be above 0"),
     ],
 )
 def test_a_wrong_change_says_what_is_allowed(text, message):
     with pytest.raises(ValueError, match=message):
         preset(text)
+
+
+def test_control_refuses_a_wrong_detector_before_it_connects():
+    told = CliRunner().invoke(
+        control, ["--port", "1", "--site", "bukmun_5", "--detector", "perfect:latency_s=-3"]
+    )
+    assert isinstance(told.exception, ValueError)
+    assert "latency_s = -3" in str(told.exception)
 
 
 def test_a_run_and_a_comparison_take_changes_and_refuse_wrong_ones():

@@ -113,12 +113,7 @@ class EmulatedDetector:
             for crossing in plan.crossings
         )
         self._numbered = tuple(enumerate(self._sensors))
-        table = stream(seed, "noise")
-        self._noise_m = tuple(preset.position_noise_m * table.gauss(0.0, 1.0) for _ in range(TABLE_SIZE))
-        self._noise_mps = tuple(preset.speed_noise_mps * table.gauss(0.0, 1.0) for _ in range(TABLE_SIZE))
-        if not (preset.position_noise_m or preset.speed_noise_mps):
-            self._noise_m = ()
-        self._periods = tuple(table.expovariate(1.0) for _ in range(TABLE_SIZE))
+        self._draw_tables(stream(seed, "noise"))
         classes = class_table()
         self._recalls = classes.recalls(preset.person_recall, is_button=preset.is_button)
         self._confusion = classes.confusion(preset.class_precision)
@@ -130,6 +125,7 @@ class EmulatedDetector:
         self._is_partial = preset.view_from_share > 0.0 or preset.view_to_share < 1.0
         is_crowd_seen = preset.occlusion_depth or preset.switches_per_min
         self._crowd = Crowd(driver, preset, seed) if is_crowd_seen else None
+        self._is_obstructed = self._is_partial or self._crowd is not None
         self._delivery = Delivery(preset.latency_s, preset.latency_cv, seed) if preset.latency_s else None
         self._people: dict[str, _Person] = {}
         self._detected: set[str] = set()
@@ -141,6 +137,15 @@ class EmulatedDetector:
         driver.listeners.append(self)
         driver.withdrawals.append(self._forget)
 
+    def _draw_tables(self, draws: Random) -> None:
+        """Draw the tables of noise and of periods that all tracks share; no noise is an empty table."""
+        places, preset = range(TABLE_SIZE), self.preset
+        self._noise_m = tuple([preset.position_noise_m * draws.gauss(0.0, 1.0) for _ in places])
+        self._noise_mps = tuple([preset.speed_noise_mps * draws.gauss(0.0, 1.0) for _ in places])
+        if not (preset.position_noise_m or preset.speed_noise_mps):
+            self._noise_m = ()
+        self._periods = tuple([draws.expovariate(1.0) for _ in places])
+
     def frames(self, now_ds: int) -> tuple[Frame, ...]:
         """Take a picture of every crossing and return the newest that has arrived, in the plan's order.
 
@@ -150,8 +155,8 @@ class EmulatedDetector:
 
         Returns
         -------
-        The frames of the newest picture delivered, each with the time at which it was taken; blind ones
-        while there is none.
+        The frames of the newest picture delivered, each with the time at which it was taken; before the
+        first, blind ones of time 0.
         """
         driver, frames, is_camera = self._driver, [], not self.preset.is_button
         if now_ds >= self._next_event_ds:
@@ -165,7 +170,7 @@ class EmulatedDetector:
             tracks: tuple[Track, ...] = ()
             if driver.on_crossing[index] and is_camera:
                 tracks = self._look_at_crossing(index, sensor, now_ds)
-            if sensor.has_ghost:
+            if sensor.has_ghost and is_camera:
                 tracks = (*tracks, self._ghost_track(sensor, now_ds))
             frames.append(
                 new_tuple(Frame, (sensor.crossing, now_ds, is_camera, tracks, sensor.waiting_tracks))
@@ -176,8 +181,7 @@ class EmulatedDetector:
         delivered = self._delivery.send(picture, now_ds)
         if delivered is not None:
             return delivered
-        taken_ds = max(0, now_ds - round(10 * self.preset.latency_s))
-        return tuple([Frame(sensor.crossing, taken_ds, is_healthy=False) for sensor in self._sensors])
+        return tuple([Frame(sensor.crossing, 0, is_healthy=False) for sensor in self._sensors])
 
     def was_detected(self, walker_id: str) -> bool:
         """Tell whether a walker was ever in a picture while on a crossing; for the measures only."""
@@ -205,13 +209,9 @@ class EmulatedDetector:
         self._people.pop(walker.id, None)
 
     def _look_at_crossing(self, index: int, sensor: _Sensor, now_ds: int) -> tuple[Track, ...]:
-        people, crossing = self._people, sensor.crossing
-        noise_m, noise_mps = self._noise_m, self._noise_mps
-        remaining, out_of_sight = self._driver.remaining_m(index), NOBODY
-        if self._crowd is not None and len(remaining) > 1:
-            out_of_sight = self._hidden(self._crowd, sensor, remaining, now_ds)
-        if self._is_partial:
-            out_of_sight = out_of_sight | self._out_of_view(sensor, remaining)
+        people, noise_m, noise_mps = self._people, self._noise_m, self._noise_mps
+        remaining = self._driver.remaining_m(index)
+        unseen = self._out_of_sight(sensor, remaining, now_ds) if self._is_obstructed else NOBODY
         tracks = []
         for walker, true_m in remaining:
             person = people.get(walker.id) or self._meet(walker, now_ds)
@@ -225,12 +225,12 @@ class EmulatedDetector:
             remaining_m = true_m
             if now_ds >= person.event_ds and self._is_missing(person, now_ds):
                 continue
-            if out_of_sight and walker.id in out_of_sight:
+            if unseen and walker.id in unseen:
                 continue
             if noise_m:
                 spread = person.spread + person.spread_per_m * true_m
                 person.noise_at = at = (person.noise_at + 1) % TABLE_SIZE
-                remaining_m = true_m + spread * noise_m[at]
+                remaining_m += spread * noise_m[at]
                 speed_mps += spread * noise_mps[at]
             if person.since_ds < 0:
                 person.since_ds = now_ds
@@ -238,7 +238,7 @@ class EmulatedDetector:
             tracks.append(
                 new_tuple(
                     Track,
-                    (person.number, crossing, ON_CROSSING,
+                    (person.number, sensor.crossing, ON_CROSSING,
                      remaining_m if remaining_m > 0.0 else 0.0,  # noqa: FURB136 - max costs as much as the rest
                      speed_mps if speed_mps > 0.0 else 0.0,  # noqa: FURB136 - the same
                      person.probabilities, SOURCE, now_ds, person.since_ds, 1.0),
@@ -258,11 +258,17 @@ class EmulatedDetector:
         person.event_ds = min(person.gap_from_ds, person.break_ds)
         return self._driver.speed_of(walker.id)
 
-    def _out_of_view(self, sensor: _Sensor, remaining: Remaining) -> AbstractSet[str]:
+    def _out_of_sight(self, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
+        """Return who is out of view or hidden."""
+        hidden = NOBODY
+        if self._crowd is not None and len(remaining) > 1:
+            hidden = self._hidden(self._crowd, sensor, remaining, now_ds)
+        if not self._is_partial:
+            return hidden
         from_share, to_share = self.preset.view_from_share, self.preset.view_to_share
         from_m = from_share * sensor.length_m if from_share > 0.0 else -inf
         to_m = to_share * sensor.length_m if to_share < 1.0 else inf
-        return {
+        return hidden | {
             walker.id
             for walker, metres in remaining
             if not from_m <= (sensor.length_m - metres if walker.kerb == "A" else metres) <= to_m
@@ -396,8 +402,8 @@ class EmulatedDetector:
         else:
             mean_ds = 10 * self.preset.outage_mean_s
             healthy_ds = mean_ds * (1.0 - share) / share
-            sensor.out_from_ds = after_ds + sensor.outages.expovariate(1.0 / healthy_ds)
-            sensor.out_until_ds = sensor.out_from_ds + sensor.outages.expovariate(1.0 / mean_ds)
+            sensor.out_from_ds = after_ds + healthy_ds * sensor.outages.expovariate(1.0)
+            sensor.out_until_ds = sensor.out_from_ds + mean_ds * sensor.outages.expovariate(1.0)
 
     def _draw_ghost(self, sensor: _Sensor, after_ds: float) -> None:
         """Draw when the next false track comes, where, whether it moves, and when it ends."""
@@ -405,8 +411,8 @@ class EmulatedDetector:
         if not preset.false_tracks_per_h:
             sensor.ghost_from_ds = sensor.ghost_until_ds = inf
             return
-        sensor.ghost_from_ds = after_ds + draws.expovariate(preset.false_tracks_per_h / HOUR_DS)
-        life_ds = draws.expovariate(1.0 / (10 * preset.false_track_mean_s))
+        sensor.ghost_from_ds = after_ds + HOUR_DS / preset.false_tracks_per_h * draws.expovariate(1.0)
+        life_ds = 10 * preset.false_track_mean_s * draws.expovariate(1.0)
         sensor.ghost_m = draws.random() * sensor.length_m
         sensor.ghost_mps = preset.false_speed_mps if draws.random() < preset.false_moving_share else 0.0
         if sensor.ghost_mps:

@@ -13,6 +13,9 @@ BLOCK_DS = 100
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, less their whole part, fill 0 to 1 evenly: as good as chance for rounding."""
 
+CONSTANT = 0.001
+"""A coefficient of variation up to this is none."""
+
 Picture = tuple[Frame, ...]
 """One frame of each crossing, taken at one moment."""
 
@@ -30,11 +33,11 @@ class Delivery:
     seed : >= 0.
     """
 
-    __slots__ = ("_arrives_ds", "_before_ds", "_block_ds", "_late_ds", "_newest", "_pictures", "_table_ds")
+    __slots__ = ("_before_ds", "_block_ds", "_late_ds", "_newest", "_pictures", "_table_ds")
 
     def __init__(self, mean_s: float, variation: float, seed: int) -> None:
         """Draw the latencies of a run's first three hours; then they come again."""
-        draws, shape = stream(seed, "latency"), variation**-2 if variation else 0.0
+        draws, shape = stream(seed, "latency"), variation**-2 if variation > CONSTANT else 0.0
         self._table_ds = tuple(
             [
                 10 * mean_s * (draws.gammavariate(shape, 1 / shape) if shape else 1.0)
@@ -42,18 +45,20 @@ class Delivery:
             ]
         )
         self._late_ds, self._block_ds = 0.0, -1
-        self._arrives_ds, self._before_ds = 0.0, 0
+        self._before_ds = 0
         self._pictures: deque[tuple[float, Picture]] = deque()
         self._newest: Picture | None = None
 
     def send(self, picture: Picture, now_ds: int) -> Picture | None:
-        """Send a picture on its way and return the newest that has arrived; None while there is none."""
+        """Send a picture on its way and return the newest that has arrived; None while there is none.
+
+        The first picture sent is the first to arrive: a faster one behind it waits.
+        """
         if now_ds >= self._block_ds:
             block = now_ds // BLOCK_DS
             self._late_ds, self._block_ds = self._table_ds[block % TABLE_SIZE], (block + 1) * BLOCK_DS
         arrives_ds = now_ds + self._late_ds - now_ds * GOLDEN % 1.0 * (now_ds - self._before_ds)
         self._before_ds = now_ds
-        self._arrives_ds = arrives_ds = max(arrives_ds, self._arrives_ds)
         pictures = self._pictures
         pictures.append((arrives_ds, picture))
         while pictures and pictures[0][0] <= now_ds:

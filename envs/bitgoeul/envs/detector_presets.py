@@ -24,7 +24,7 @@ TAGGED: Final = re.compile(r"[SMA](: .+)?")
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Metres = Annotated[float, Field(ge=0, le=20, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]
-Seconds = Annotated[float, Field(gt=0, le=3_600, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0.05, le=3_600, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid"))
