@@ -1,126 +1,345 @@
-"""Post-encroachment time between residual walkers and the vehicles behind them, from positions.
+"""Post-encroachment time of every pair of walker and vehicle on a crossing, from both positions.
 
-Thin version: only walkers who were on a crossing when a conflicting green started are watched, from that
-moment until 5 s after they left, and only vehicles that pass *behind* a walker count. So it costs
-nothing while there is no residual walker, and says nothing of vehicles in permitted turns that let a
-walker pass.
+While somebody is on a crossing, and until 5 s later, the vehicles on it are followed: turns that yield
+always, the other movements from their green to some seconds after it, so that a step costs next to nothing
+while traffic stands. A walker is compared with the vehicles once, 5 s after leaving.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 from typing import Protocol
 
+from bitgoeul.controller.backends.sumo import compiled
 from bitgoeul.controller.plan import SitePlan
+from bitgoeul.controller.signals import Lamps, phase_mask
 
-from .layout import Connection, LaneStrip, lane_strips
+from .layout import Connection, LaneStrip
+from .paths import VehiclePath, conflicting_strips, vehicle_paths
 from .walkers import Walker, WalkerDriver
 
-WATCHED_AFTER_DS = 50
-"""A walker is watched this long after leaving the crossing; PET above it is of no interest. [0.1 s] [A]"""
-SLOWEST_PASS_MPS = 1.0
-"""A vehicle's passing time is traced back at no less than this speed. [m/s] [A]"""
+HORIZON_DS = 50
+"""A longer PET is of no interest: vehicles are followed so long after a walker has left. [0.1 s] [A]"""
+CLEARING_DS = 100
+"""So long after the end of its green a movement may still have vehicles on a crossing. [0.1 s] [A]"""
+STEP_IN_M = 0.01
+"""A walker first seen on a crossing was before it one step earlier, so far at least. [m]"""
+SLOWEST_MPS = 1.0
+"""A time of passing is worked out with no less than this speed. [m/s] [A]"""
 
 
-class PetRecord(Protocol):
-    """Where the watch writes what it found."""
+@dataclass(slots=True)
+class Pass:
+    """One vehicle's passage over one crossing.
+
+    Parameters
+    ----------
+    path : where it drives.
+    length_m : of the vehicle. [m]
+    in_ds : when its front gets into the conflict area. [0.1 s]
+    out_ds : when its rear leaves it; infinite while it is inside. [0.1 s]
+    at_m, at_ds, speed_mps : where it was last seen, when, and its speed then.
+    """
+
+    path: VehiclePath
+    length_m: float
+    in_ds: float
+    out_ds: float = inf
+    at_m: float = 0.0
+    at_ds: int = 0
+    speed_mps: float = 0.0
+
+    def leave(self) -> None:
+        """Work out when the rear leaves, if that is still ahead, from where it was last seen."""
+        if self.out_ds == inf:
+            to_go_m = self.path.out_m + self.length_m - self.at_m
+            self.out_ds = self.at_ds + 10 * to_go_m / max(SLOWEST_MPS, self.speed_mps)
+
+
+class Trail(Protocol):
+    """Who is compared with the vehicles, and where the result goes.
+
+    Parameters
+    ----------
+    walker : who.
+    trail : distance to the far kerb after each step on the crossing, from the first on. [m]
+    trail_from_ds : time of the first. [0.1 s]
+    pet_s, pet_ahead_s : shortest PET with a movement that must not have green together with the
+        walker's, vehicle behind and vehicle ahead; None if over the horizon. [s]
+    pet_turn_s, pet_turn_ahead_s : the same with turns that yield or go on red. [s]
+    """
 
     walker: Walker
+    trail: list[float]
+    trail_from_ds: int
     pet_s: float | None
+    pet_ahead_s: float | None
+    pet_turn_s: float | None
+    pet_turn_ahead_s: float | None
+
+
+@dataclass(slots=True)
+class _Lane:
+    """A path with the vehicles now on its lane."""
+
+    path: VehiclePath
+    passes: dict[str, Pass] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Ground:
+    """One crossing: its lanes, its walkers, the vehicles that passed."""
+
+    length_m: float
+    turns: tuple[_Lane, ...]
+    lanes: tuple[_Lane, ...]
+    strips: tuple[tuple[LaneStrip, int], ...]
+    followed: tuple[_Lane, ...] = ()
+    here: dict[str, Trail] = field(default_factory=dict)
+    gone: deque[tuple[int, Trail]] = field(default_factory=deque)
+    passes: deque[Pass] = field(default_factory=deque)
 
 
 class PetWatch:
-    """Measures, for each residual walker, the shortest time until a vehicle follows over their lane.
+    """Follows walkers and vehicles on the crossings and compares them.
 
     Parameters
     ----------
     connection : `libsumo` or a `traci` connection.
     plan : the junction's plan.
-    driver : follows the walkers; the watch hooks into it only while there is someone to watch.
+    driver : follows the walkers; the watch is called at the end of each of its `observe`.
     """
 
     def __init__(self, connection: Connection, plan: SitePlan, driver: WalkerDriver) -> None:
         """Prepare, without reading anything yet."""
-        self._connection = connection
-        self._plan = plan
-        self._driver = driver
-        self._strips: dict[int, tuple[LaneStrip, ...]] = {}
-        self._on_lane: dict[str, tuple[str, ...]] = {}
-        self._watched: dict[int, list[PetRecord]] = {}
+        self._connection, self._plan, self._driver = connection, plan, driver
+        count = len(plan.crossings)
+        self._grounds: list[_Ground | None] = [None] * count
+        self._walks = tuple(phase_mask(plan.walk_phases(c.id)) for c in plan.crossings)
+        self._conflicts = tuple(phase_mask(plan.conflicting_phases(c.id)) for c in plan.crossings)
+        self._is_walk = [False] * count
+        self._drives_until_ds: list[float] = [0.0] * count
+        self._step_ds = round(connection.simulation.getDeltaT() * 10)
+        self._vehicles_on = compiled(connection, "lane", "getLastStepVehicleIDs")
+        self._position = compiled(connection, "vehicle", "getLanePosition")
+        self._speed = compiled(connection, "vehicle", "getSpeed")
+        self._length = connection.vehicle.getLength
+        driver.watchers.append(self._after_step)
 
-    def watch(self, record: PetRecord) -> None:
-        """Watch a residual walker from now on."""
+    def entered(self, record: Trail) -> None:
+        """Follow a walker who is now on a crossing."""
         index = record.walker.crossing
-        if not self._watched:
-            self._driver.watchers.append(self._after_step)
-        if index not in self._watched:
-            if index not in self._strips:
-                crossing, layout = self._plan.crossings[index], self._driver.layouts[index]
-                self._strips[index] = lane_strips(self._connection, self._plan, crossing, layout)
-            for strip in self._strips[index]:
-                self._on_lane[strip.lane] = self._connection.lane.getLastStepVehicleIDs(strip.lane)
-        self._watched.setdefault(index, []).append(record)
+        ground = self._grounds[index] or self._ground(index)
+        ground.here[record.walker.id] = record
+
+    def left(self, record: Trail, now_ds: int) -> None:
+        """Compare a walker who is now off a crossing, once the next vehicles have passed. [0.1 s]"""
+        ground = self._grounds[record.walker.crossing]
+        if ground is not None and ground.here.pop(record.walker.id, None) is not None:
+            ground.gone.append((now_ds + HORIZON_DS, record))
+
+    def lamps_changed(self, now_ds: int, after: Lamps) -> None:
+        """Learn which movements may drive from now on. [0.1 s]"""
+        driving = after.green | after.yellow
+        for index, conflicts in enumerate(self._conflicts):
+            self._is_walk[index] = bool((after.walk | after.ped_clear) & self._walks[index])
+            if driving & conflicts:
+                self._drives_until_ds[index] = inf
+            elif self._drives_until_ds[index] == inf:
+                self._drives_until_ds[index] = now_ds + CLEARING_DS
+
+    def exposure_lane_ds(self, record: Trail, from_ds: int, greens: Sequence[tuple[int, int]]) -> float:
+        """Return the lanes still to be crossed that had a conflicting green, summed over time. [0.1 s]
+
+        Parameters
+        ----------
+        record : a walker whose trail is still there.
+        from_ds : nothing is counted before. [0.1 s]
+        greens : since when which phases had green, from the start of the run. [0.1 s]
+        """
+        ground = self._grounds[record.walker.crossing]
+        if ground is None:
+            return 0.0
+        is_forward, length_m = record.walker.is_forward, ground.length_m
+        ends = [
+            (length_m - strip.to_m if is_forward else strip.from_m, phases) for strip, phases in ground.strips
+        ]
+        lane_ds, place = 0.0, 0
+        for step, remaining_m in enumerate(record.trail):
+            at_ds = record.trail_from_ds + step * self._step_ds
+            while place + 1 < len(greens) and greens[place + 1][0] < at_ds:
+                place += 1
+            green = greens[place][1]
+            if green and at_ds > from_ds:
+                lanes_n = sum(1 for end_m, phases in ends if remaining_m > end_m and green & phases)
+                lane_ds += self._step_ds * lanes_n
+        return lane_ds
+
+    def judge_rest(self) -> None:
+        """Compare those not yet compared with what has passed so far."""
+        for ground in self._grounds:
+            if ground is not None:
+                for record in (*ground.here.values(), *(record for _, record in ground.gone)):
+                    _judge(record, ground.passes, ground.length_m, self._step_ds)
+
+    def _ground(self, index: int) -> _Ground:
+        crossing, layout = self._plan.crossings[index], self._driver.layouts[index]
+        paths = vehicle_paths(self._connection, self._plan, crossing, layout)
+        lanes = tuple(_Lane(path) for path in paths)
+        turns = tuple(lane for lane in lanes if lane.path.is_turn)
+        strips = conflicting_strips(self._connection, self._plan, crossing, layout)
+        ground = _Ground(layout.length_m, turns, lanes, strips)
+        self._grounds[index] = ground
+        return ground
 
     def _after_step(self, now_ds: int) -> None:
-        for index, records in list(self._watched.items()):
-            for strip in self._strips[index]:
-                before = self._on_lane[strip.lane]
-                now = self._connection.lane.getLastStepVehicleIDs(strip.lane)
-                if now != before:
-                    self._on_lane[strip.lane] = now
-                    self._lane_changed(strip, before, now, records, now_ds)
-            still = [record for record in records if not _is_over(record.walker, now_ds)]
-            if still:
-                self._watched[index] = still
-            else:
-                del self._watched[index]
-        if not self._watched:
-            self._driver.watchers.remove(self._after_step)
+        for index, ground in enumerate(self._grounds):
+            if ground is None:
+                continue
+            here = ground.here
+            if here:
+                for walker, remaining_m in self._driver.remaining_m(index):
+                    here[walker.id].trail.append(remaining_m)
+            elif not (ground.gone or self._is_walk[index]):
+                if ground.followed:
+                    _stop(ground, ())
+                continue
+            lanes = ground.lanes if now_ds <= self._drives_until_ds[index] else ground.turns
+            if lanes is not ground.followed:
+                _stop(ground, lanes)
+            self._look(ground, lanes, now_ds)
 
-    def _lane_changed(
-        self,
-        strip: LaneStrip,
-        before: tuple[str, ...],
-        now: tuple[str, ...],
-        records: list[PetRecord],
-        now_ds: int,
-    ) -> None:
-        """Find the vehicles that passed the crossing on this lane, and when."""
-        vehicles = self._connection.vehicle
-        if strip.is_exit:
-            passed = [vehicle for vehicle in now if vehicle not in before]
+    def _look(self, ground: _Ground, lanes: tuple[_Lane, ...], now_ds: int) -> None:
+        """Follow the vehicles on these lanes; compare the walkers whose time has come."""
+        vehicles_on = self._vehicles_on
+        for lane in lanes:
+            vehicles = vehicles_on(lane.path.lane)
+            if vehicles or lane.passes:
+                self._follow(ground, lane, vehicles, now_ds)
+        while ground.gone and ground.gone[0][0] <= now_ds:
+            self._close(ground, ground.gone.popleft()[1], now_ds)
+
+    def _follow(self, ground: _Ground, lane: _Lane, vehicles: tuple[str, ...], now_ds: int) -> None:
+        """Bring the passes on a lane up to date."""
+        passes, path = lane.passes, lane.path
+        for vehicle in vehicles:
+            at_m, known = self._position(vehicle), passes.get(vehicle)
+            if known is None:
+                if at_m < path.in_m:
+                    continue
+                speed_mps = max(SLOWEST_MPS, self._speed(vehicle))
+                in_ds = now_ds - 10 * (at_m - path.in_m) / speed_mps
+                known = passes[vehicle] = Pass(path, self._length(vehicle), in_ds)
+                ground.passes.append(known)
+            elif known.out_ds < inf:
+                continue
+            known.at_m, known.at_ds, known.speed_mps = at_m, now_ds, self._speed(vehicle)
+            beyond_m = at_m - path.out_m - known.length_m
+            if beyond_m >= 0:
+                known.out_ds = now_ds - 10 * beyond_m / max(SLOWEST_MPS, known.speed_mps)
+        for vehicle in [vehicle for vehicle in passes if vehicle not in vehicles]:
+            passes.pop(vehicle).leave()
+
+    def _close(self, ground: _Ground, record: Trail, now_ds: int) -> None:
+        """Compare a walker for good, and forget the vehicles that nobody will be compared with."""
+        _judge(record, ground.passes, ground.length_m, self._step_ds)
+        record.trail = []
+        others = [other.trail_from_ds for other in ground.here.values()]
+        others += [other.trail_from_ds for _, other in ground.gone]
+        oldest_ds = min(others, default=now_ds) - HORIZON_DS
+        while ground.passes and ground.passes[0].out_ds < oldest_ds:
+            ground.passes.popleft()
+
+
+def _stop(ground: _Ground, lanes: tuple[_Lane, ...]) -> None:
+    """Follow other lanes from now on; vehicles on the others are taken to drive on."""
+    for lane in ground.followed:
+        if lane not in lanes:
+            for vehicle in lane.passes.values():
+                vehicle.leave()
+            lane.passes.clear()
+    ground.followed = lanes
+
+
+def _judge(record: Trail, passes: Iterable[Pass], length_m: float, step_ds: int) -> None:
+    """Keep the shortest PET of one walker with the given vehicles."""
+    from_ds = record.trail_from_ds - HORIZON_DS
+    until_ds = record.trail_from_ds + step_ds * len(record.trail) + HORIZON_DS
+    near = [one for one in passes if one.in_ds <= until_ds and one.out_ds >= from_ds]
+    if not near:
+        return
+    course = _whole_course(record, length_m)
+    known: dict[VehiclePath, tuple[float, float] | None] = {}
+    for one in near:
+        path = one.path
+        if path not in known:
+            low_m, high_m = path.from_m, path.to_m
+            if record.walker.is_forward:
+                low_m, high_m = length_m - path.to_m, length_m - path.from_m
+            known[path] = times_inside(course, low_m, high_m)
+        inside = known[path]
+        if inside is None:
+            continue
+        came_ds, went_ds = (record.trail_from_ds + step_ds * steps for steps in inside)
+        if came_ds >= one.out_ds:
+            name = "pet_turn_ahead_s" if path.is_turn else "pet_ahead_s"
+            _keep(record, name, (came_ds - one.out_ds) / 10)
         else:
-            present = set(vehicles.getIDList())
-            passed = [
-                vehicle
-                for vehicle in before
-                if vehicle not in now and vehicle in present and vehicles.getRoadID(vehicle).startswith(":")
-            ]
-        for vehicle in passed:
-            driven_m = vehicles.getLanePosition(vehicle)
-            to_edge_m = driven_m + strip.gap_m if strip.is_exit else driven_m - strip.gap_m
-            passed_ds = now_ds - 10 * to_edge_m / max(SLOWEST_PASS_MPS, vehicles.getSpeed(vehicle))
-            for record in records:
-                self._note(record, strip, passed_ds, now_ds)
-
-    def _note(self, record: PetRecord, strip: LaneStrip, passed_ds: float, now_ds: int) -> None:
-        """Keep the time from the walker's leaving the strip to the vehicle, if it is the shortest."""
-        walker = record.walker
-        layout = self._driver.layouts[walker.crossing]
-        if walker.exited_ds is not None:
-            at_ds, remaining_m = walker.exited_ds, 0.0
-        else:
-            at_ds = now_ds
-            remaining_m = next(
-                metres for other, metres in self._driver.remaining_m(walker.crossing) if other is walker
-            )
-        behind_strip_m = layout.length_m - strip.to_m if walker.is_forward else strip.from_m
-        if remaining_m > behind_strip_m:
-            return
-        left_ds = at_ds - 10 * (behind_strip_m - remaining_m) / walker.speed_mps
-        pet_s = (passed_ds - left_ds) / 10
-        if pet_s >= 0 and (record.pet_s is None or pet_s < record.pet_s):
-            record.pet_s = pet_s
+            name = "pet_turn_s" if path.is_turn else "pet_s"
+            _keep(record, name, max(0.0, (one.in_ds - went_ds) / 10))
 
 
-def _is_over(walker: Walker, now_ds: int) -> bool:
-    return walker.exited_ds is not None and now_ds - walker.exited_ds > WATCHED_AFTER_DS
+def _whole_course(record: Trail, length_m: float) -> list[float]:
+    """Return the trail with a step before and, for who has left, one after, at unchanged speed."""
+    trail = record.trail
+    pace_m = trail[0] - trail[1] if len(trail) > 1 else 0.0
+    course = [trail[0] + max(pace_m, STEP_IN_M), *trail]
+    if record.walker.exited_ds is not None:
+        pace_m = trail[-2] - trail[-1] if len(trail) > 1 else 0.0
+        next_m = trail[-1] - pace_m
+        course.append(max(next_m, length_m) if pace_m < 0 else min(next_m, 0.0))
+    return course
+
+
+def times_inside(course: Sequence[float], low_m: float, high_m: float) -> tuple[float, float] | None:
+    """Return when a course is first inside a stretch, and when it leaves it for good.
+
+    Parameters
+    ----------
+    course : distance to the far kerb after each step; the second one is step 0. [m]
+    low_m, high_m : the stretch. [m]
+
+    Returns
+    -------
+    Both in steps, infinite for who is still inside at the end; None for who is never inside.
+    """
+    came, went = inf, inf
+    is_inside = False
+    for step, (before_m, now_m) in enumerate(pairwise(course), start=-1):
+        if max(before_m, now_m) <= low_m or min(before_m, now_m) >= high_m:
+            continue
+        is_down = now_m < before_m
+        edge_in_m, edge_out_m = (high_m, low_m) if is_down else (low_m, high_m)
+        if came == inf:
+            is_from_outside = before_m >= high_m if is_down else before_m <= low_m
+            came = step + (_share(before_m, now_m, edge_in_m) if is_from_outside else 0.0)
+        is_inside = low_m < now_m < high_m
+        if not is_inside:
+            went = step + _share(before_m, now_m, edge_out_m)
+    if came == inf:
+        return None
+    return came, inf if is_inside else went
+
+
+def _share(before_m: float, now_m: float, edge_m: float) -> float:
+    return (edge_m - before_m) / (now_m - before_m)
+
+
+def _keep(record: Trail, name: str, pet_s: float) -> None:
+    shortest_s = getattr(record, name)
+    if pet_s <= HORIZON_DS / 10 and (shortest_s is None or pet_s < shortest_s):
+        setattr(record, name, pet_s)
