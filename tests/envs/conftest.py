@@ -45,6 +45,7 @@ class FakeSumo:
             getShape=self._shape,
             getWidth=lambda lane: 3.0,
             getLastStepVehicleIDs=lambda lane: tuple(v for v, it in self.vehicles.items() if it.lane == lane),
+            getLastStepVehicleNumber=lambda lane: sum(it.lane == lane for it in self.vehicles.values()),
             getLastStepHaltingNumber=lambda lane: sum(
                 it.lane == lane and it.speed < 0.1 for it in self.vehicles.values()
             ),

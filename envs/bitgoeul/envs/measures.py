@@ -53,7 +53,7 @@ class CrossingRecord:
     ----------
     walker : who, with the times of entry and exit.
     yield_green_ds : green of yielding turns while on the crossing; minus the clock at entry before exit.
-    trail_from_ds : when they were first seen on the crossing. [0.1 s]
+    entered_ds : when they were first seen on the crossing. [0.1 s]
     trail : distance to the far kerb after each step from then on; empty once PET is known. [m]
     residual_m : distance to the far kerb when the first conflicting green started; None if none did. [m]
     conflict_ds : when it started. [0.1 s]
@@ -65,7 +65,7 @@ class CrossingRecord:
 
     walker: Walker
     yield_green_ds: int
-    trail_from_ds: int
+    entered_ds: int
     trail: list[float] = field(default_factory=list)
     residual_m: float | None = None
     conflict_ds: int = 0
@@ -91,6 +91,7 @@ class Measures:
     Attributes
     ----------
     queues : of the vehicles.
+    parts : the objects whose methods are called for the measures in every step.
     extension_use : what the extensions given to `event_rows` were worth.
     """
 
@@ -108,6 +109,7 @@ class Measures:
         self._warmup_ds = warmup_ds
         self._pet = PetWatch(connection, plan, driver)
         self.queues = QueueWatch(connection, plan, driver, warmup_ds)
+        self.parts = (self._pet, self.queues)
         self._records: list[CrossingRecord] = []
         self._active: list[dict[str, CrossingRecord]] = [{} for _ in plan.crossings]
         self._bits = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
@@ -199,7 +201,7 @@ class Measures:
             crossing.id: [(e.started_ds, e.ended_ds) for e in extensions if e.crossing == crossing.id]
             for crossing in self._plan.crossings
         }
-        records = [record for record in self._records if record.trail_from_ds >= self._warmup_ds]
+        records = [record for record in self._records if record.entered_ds >= self._warmup_ds]
         rows = [self._row(record, now_ds, spans) for record in records]
         for waiting in self._driver.waiting:
             rows.extend(self._walker_columns(walker, now_ds) for walker in waiting.values())
@@ -214,7 +216,7 @@ class Measures:
         stays = [
             Stay(
                 crossing=crossings[record.walker.crossing].id,
-                entered_ds=record.trail_from_ds,
+                entered_ds=record.entered_ds,
                 left_ds=self._needed_off_ds(record, now_ds),
                 conflict_ds=None if record.residual_m is None else record.conflict_ds,
             )

@@ -8,9 +8,9 @@ while traffic stands. A walker is compared with the vehicles once, 5 s after lea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice
 from math import inf
 from typing import Protocol
 
@@ -24,8 +24,10 @@ from .walkers import Walker, WalkerDriver
 
 HORIZON_DS = 50
 """A longer PET is of no interest: vehicles are followed so long after a walker has left. [0.1 s] [A]"""
-CLEARING_DS = 100
+CLEARING_DS = 60
 """So long after the end of its green a movement may still have vehicles on a crossing. [0.1 s] [A]"""
+KEPT_PASSES = 20
+"""Passages are forgotten when more are kept and nobody needs them."""
 STEP_IN_M = 0.01
 """A walker first seen on a crossing was before it one step earlier, so far at least. [m]"""
 SLOWEST_MPS = 1.0
@@ -66,16 +68,16 @@ class Trail(Protocol):
     Parameters
     ----------
     walker : who.
-    trail : distance to the far kerb after each step on the crossing, from the first on. [m]
-    trail_from_ds : time of the first. [0.1 s]
+    entered_ds : when they were first seen on the crossing. [0.1 s]
+    trail : distance to the far kerb after each step from then on; emptied once compared. [m]
     pet_s, pet_ahead_s : shortest PET with a movement that must not have green together with the
         walker's, vehicle behind and vehicle ahead; None if over the horizon. [s]
     pet_turn_s, pet_turn_ahead_s : the same with turns that yield or go on red. [s]
     """
 
     walker: Walker
+    entered_ds: int
     trail: list[float]
-    trail_from_ds: int
     pet_s: float | None
     pet_ahead_s: float | None
     pet_turn_s: float | None
@@ -86,6 +88,7 @@ class Trail(Protocol):
 class _Lane:
     """A path with the vehicles now on its lane."""
 
+    name: str
     path: VehiclePath
     passes: dict[str, Pass] = field(default_factory=dict)
 
@@ -124,6 +127,7 @@ class PetWatch:
         self._is_walk = [False] * count
         self._drives_until_ds: list[float] = [0.0] * count
         self._step_ds = round(connection.simulation.getDeltaT() * 10)
+        self._count_on = compiled(connection, "lane", "getLastStepVehicleNumber")  # far cheaper than ids
         self._vehicles_on = compiled(connection, "lane", "getLastStepVehicleIDs")
         self._position = compiled(connection, "vehicle", "getLanePosition")
         self._speed = compiled(connection, "vehicle", "getSpeed")
@@ -146,7 +150,7 @@ class PetWatch:
         """Learn which movements may drive from now on. [0.1 s]"""
         driving = after.green | after.yellow
         for index, conflicts in enumerate(self._conflicts):
-            self._is_walk[index] = bool((after.walk | after.ped_clear) & self._walks[index])
+            self._is_walk[index] = bool(after.walk & self._walks[index])
             if driving & conflicts:
                 self._drives_until_ds[index] = inf
             elif self._drives_until_ds[index] == inf:
@@ -170,7 +174,7 @@ class PetWatch:
         ]
         lane_ds, place = 0.0, 0
         for step, remaining_m in enumerate(record.trail):
-            at_ds = record.trail_from_ds + step * self._step_ds
+            at_ds = record.entered_ds + step * self._step_ds
             while place + 1 < len(greens) and greens[place + 1][0] < at_ds:
                 place += 1
             green = greens[place][1]
@@ -184,12 +188,12 @@ class PetWatch:
         for ground in self._grounds:
             if ground is not None:
                 for record in (*ground.here.values(), *(record for _, record in ground.gone)):
-                    _judge(record, ground.passes, ground.length_m, self._step_ds)
+                    _judge(record, ground, self._step_ds)
 
     def _ground(self, index: int) -> _Ground:
         crossing, layout = self._plan.crossings[index], self._driver.layouts[index]
         paths = vehicle_paths(self._connection, self._plan, crossing, layout)
-        lanes = tuple(_Lane(path) for path in paths)
+        lanes = tuple(_Lane(path.lane, path) for path in paths)
         turns = tuple(lane for lane in lanes if lane.path.is_turn)
         strips = conflicting_strips(self._connection, self._plan, crossing, layout)
         ground = _Ground(layout.length_m, turns, lanes, strips)
@@ -197,6 +201,7 @@ class PetWatch:
         return ground
 
     def _after_step(self, now_ds: int) -> None:
+        count = self._count_on
         for index, ground in enumerate(self._grounds):
             if ground is None:
                 continue
@@ -211,21 +216,15 @@ class PetWatch:
             lanes = ground.lanes if now_ds <= self._drives_until_ds[index] else ground.turns
             if lanes is not ground.followed:
                 _stop(ground, lanes)
-            self._look(ground, lanes, now_ds)
+            for lane in lanes:
+                if count(lane.name) or lane.passes:
+                    self._follow(ground, lane, now_ds)
+            if ground.gone and ground.gone[0][0] <= now_ds:
+                self._close(ground, now_ds)
 
-    def _look(self, ground: _Ground, lanes: tuple[_Lane, ...], now_ds: int) -> None:
-        """Follow the vehicles on these lanes; compare the walkers whose time has come."""
-        vehicles_on = self._vehicles_on
-        for lane in lanes:
-            vehicles = vehicles_on(lane.path.lane)
-            if vehicles or lane.passes:
-                self._follow(ground, lane, vehicles, now_ds)
-        while ground.gone and ground.gone[0][0] <= now_ds:
-            self._close(ground, ground.gone.popleft()[1], now_ds)
-
-    def _follow(self, ground: _Ground, lane: _Lane, vehicles: tuple[str, ...], now_ds: int) -> None:
+    def _follow(self, ground: _Ground, lane: _Lane, now_ds: int) -> None:
         """Bring the passes on a lane up to date."""
-        passes, path = lane.passes, lane.path
+        passes, path, vehicles = lane.passes, lane.path, self._vehicles_on(lane.name)
         for vehicle in vehicles:
             at_m, known = self._position(vehicle), passes.get(vehicle)
             if known is None:
@@ -244,15 +243,17 @@ class PetWatch:
         for vehicle in [vehicle for vehicle in passes if vehicle not in vehicles]:
             passes.pop(vehicle).leave()
 
-    def _close(self, ground: _Ground, record: Trail, now_ds: int) -> None:
-        """Compare a walker for good, and forget the vehicles that nobody will be compared with."""
-        _judge(record, ground.passes, ground.length_m, self._step_ds)
-        record.trail = []
-        others = [other.trail_from_ds for other in ground.here.values()]
-        others += [other.trail_from_ds for _, other in ground.gone]
-        oldest_ds = min(others, default=now_ds) - HORIZON_DS
-        while ground.passes and ground.passes[0].out_ds < oldest_ds:
-            ground.passes.popleft()
+    def _close(self, ground: _Ground, now_ds: int) -> None:
+        """Compare those whose time has come for good; forget the vehicles that nobody waits for."""
+        while ground.gone and ground.gone[0][0] <= now_ds:
+            record = ground.gone.popleft()[1]
+            _judge(record, ground, self._step_ds)
+            record.trail = []
+        if len(ground.passes) > KEPT_PASSES:
+            others = (*ground.here.values(), *(other for _, other in ground.gone))
+            oldest_ds = min((other.entered_ds for other in others), default=now_ds) - HORIZON_DS
+            while ground.passes and ground.passes[0].out_ds < oldest_ds:
+                ground.passes.popleft()
 
 
 def _stop(ground: _Ground, lanes: tuple[_Lane, ...]) -> None:
@@ -265,11 +266,12 @@ def _stop(ground: _Ground, lanes: tuple[_Lane, ...]) -> None:
     ground.followed = lanes
 
 
-def _judge(record: Trail, passes: Iterable[Pass], length_m: float, step_ds: int) -> None:
-    """Keep the shortest PET of one walker with the given vehicles."""
-    from_ds = record.trail_from_ds - HORIZON_DS
-    until_ds = record.trail_from_ds + step_ds * len(record.trail) + HORIZON_DS
-    near = [one for one in passes if one.in_ds <= until_ds and one.out_ds >= from_ds]
+def _judge(record: Trail, ground: _Ground, step_ds: int) -> None:
+    """Keep the shortest PET of one walker with the vehicles that passed."""
+    exited_ds, length_m = record.walker.exited_ds, ground.length_m
+    from_ds = record.entered_ds - HORIZON_DS
+    until_ds = inf if exited_ds is None else exited_ds + HORIZON_DS
+    near = [one for one in ground.passes if one.in_ds <= until_ds and one.out_ds >= from_ds]
     if not near:
         return
     course = _whole_course(record, length_m)
@@ -284,7 +286,7 @@ def _judge(record: Trail, passes: Iterable[Pass], length_m: float, step_ds: int)
         inside = known[path]
         if inside is None:
             continue
-        came_ds, went_ds = (record.trail_from_ds + step_ds * steps for steps in inside)
+        came_ds, went_ds = (record.entered_ds + step_ds * steps for steps in inside)
         if came_ds >= one.out_ds:
             name = "pet_turn_ahead_s" if path.is_turn else "pet_ahead_s"
             _keep(record, name, (came_ds - one.out_ds) / 10)
@@ -319,17 +321,18 @@ def times_inside(course: Sequence[float], low_m: float, high_m: float) -> tuple[
     """
     came, went = inf, inf
     is_inside = False
-    for step, (before_m, now_m) in enumerate(pairwise(course), start=-1):
-        if max(before_m, now_m) <= low_m or min(before_m, now_m) >= high_m:
-            continue
-        is_down = now_m < before_m
-        edge_in_m, edge_out_m = (high_m, low_m) if is_down else (low_m, high_m)
-        if came == inf:
-            is_from_outside = before_m >= high_m if is_down else before_m <= low_m
-            came = step + (_share(before_m, now_m, edge_in_m) if is_from_outside else 0.0)
-        is_inside = low_m < now_m < high_m
-        if not is_inside:
-            went = step + _share(before_m, now_m, edge_out_m)
+    before_m = course[0]
+    for step, now_m in enumerate(islice(course, 1, None), start=-1):
+        if (now_m < high_m or before_m < high_m) and (now_m > low_m or before_m > low_m):
+            is_down = now_m < before_m
+            if came == inf:
+                is_from_outside = before_m >= high_m if is_down else before_m <= low_m
+                edge_m = high_m if is_down else low_m
+                came = step + (_share(before_m, now_m, edge_m) if is_from_outside else 0.0)
+            is_inside = low_m < now_m < high_m
+            if not is_inside:
+                went = step + _share(before_m, now_m, low_m if is_down else high_m)
+        before_m = now_m
     if came == inf:
         return None
     return came, inf if is_inside else went
