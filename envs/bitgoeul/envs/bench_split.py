@@ -187,4 +187,6 @@ def _time_parts(watch: Stopwatch, driver: JunctionDriver) -> None:
 
 def split_rows(split: Split) -> list[tuple[str, str, str]]:
     """Return the split as cells of a table: part, microseconds a step, share of the SUMO step."""
-    return [(part.name, f"{part.us_per_step:.1f}", f"{100 * part.share_of_sumo:.1f} %") for part in split.parts]
+    return [
+        (part.name, f"{part.us_per_step:.1f}", f"{100 * part.share_of_sumo:.1f} %") for part in split.parts
+    ]

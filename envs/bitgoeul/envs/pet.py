@@ -201,7 +201,6 @@ class PetWatch:
         return ground
 
     def _after_step(self, now_ds: int) -> None:
-        count = self._count_on
         for index, ground in enumerate(self._grounds):
             if ground is None:
                 continue
@@ -209,18 +208,22 @@ class PetWatch:
             if here:
                 for walker, remaining_m in self._driver.remaining_m(index):
                     here[walker.id].trail.append(remaining_m)
-            elif not (ground.gone or self._is_walk[index]):
-                if ground.followed:
-                    _stop(ground, ())
-                continue
-            lanes = ground.lanes if now_ds <= self._drives_until_ds[index] else ground.turns
-            if lanes is not ground.followed:
-                _stop(ground, lanes)
-            for lane in lanes:
-                if count(lane.name) or lane.passes:
-                    self._follow(ground, lane, now_ds)
-            if ground.gone and ground.gone[0][0] <= now_ds:
-                self._close(ground, now_ds)
+            if here or ground.gone or self._is_walk[index]:
+                self._look(index, ground, now_ds)
+            elif ground.followed:
+                _stop(ground, ())
+
+    def _look(self, index: int, ground: _Ground, now_ds: int) -> None:
+        """Follow the vehicles on a crossing; compare the walkers whose time has come."""
+        lanes = ground.lanes if now_ds <= self._drives_until_ds[index] else ground.turns
+        if lanes is not ground.followed:
+            _stop(ground, lanes)
+        count = self._count_on
+        for lane in lanes:
+            if count(lane.name) or lane.passes:
+                self._follow(ground, lane, now_ds)
+        if ground.gone and ground.gone[0][0] <= now_ds:
+            self._close(ground, now_ds)
 
     def _follow(self, ground: _Ground, lane: _Lane, now_ds: int) -> None:
         """Bring the passes on a lane up to date."""
