@@ -267,17 +267,34 @@ def test_pet_is_the_same_for_who_comes_from_the_other_kerb(junction):
     assert pets(junction)[0] == pytest.approx(0.8)
 
 
-def test_a_vehicle_behind_counts_until_5_s_after_the_walker(junction):
+@pytest.mark.parametrize(("wait", "expected_s"), [(1, 3.0), (5, 5.0), (6, None)])
+def test_a_vehicle_behind_counts_until_5_s_after_the_walker(junction, wait, expected_s):
+    # Lane :J_12_0 (eastbound through, phase 2) runs 30.5 to 33.5 m along XW; a front is on it from 1 m on.
     step_on(junction, WALK)
-    stroll(junction, WALK, 9)  # at 5.0 m; past 4.5 m at 5.5 s
+    junction.sumo.persons["w1"].position = 32.5
+    junction.step(WALK)
+    stroll(junction, WALK, 4)  # at 34.5 m; past 33.5 m at 3.0 s
     junction.sumo.leave("w1")
-    junction.step(ARTERIAL, 4)
-    drive(junction, ":J_4_0", 21.0)
-    junction.step(ARTERIAL)  # 8.5 s
-    assert pets(junction)[0] == pytest.approx(3.0)
+    junction.step(ARTERIAL, 2 + wait)
+    drive(junction, ":J_12_0", 1.0)
+    junction.step(ARTERIAL)  # 6.0 s if the wait is 1 step
+    assert pets(junction)[0] == (expected_s and pytest.approx(expected_s))
     junction.step(ARTERIAL, 20)
-    junction.sumo.vehicles.clear()
-    assert pets(junction)[0] == pytest.approx(3.0)
+    assert pets(junction)[0] == (expected_s and pytest.approx(expected_s))
+
+
+def test_who_turns_back_is_followed_back(junction):
+    # In past 1.5 m at 2.5 s, as far as 3.0 m at 4.0 s, out past 1.5 m at 5.5 s, off at 6.5 s.
+    step_on(junction, WALK)
+    stroll(junction, WALK, 5)
+    for _ in range(5):
+        junction.sumo.persons["w1"].position -= 0.5
+        junction.step(WALK)
+    junction.sumo.leave("w1")
+    junction.step(ARTERIAL)
+    drive(junction, ":J_4_0", 23.0)
+    junction.step(ARTERIAL)  # 7.5 s: the front came at 7.3 s
+    assert pets(junction)[0] == pytest.approx(7.3 - 5.5)
 
 
 def test_a_turn_that_yields_is_counted_apart(junction):

@@ -54,7 +54,7 @@ class CrossingRecord:
     walker : who, with the times of entry and exit.
     yield_green_ds : green of yielding turns while on the crossing; minus the clock at entry before exit.
     entered_ds : when they were first seen on the crossing. [0.1 s]
-    trail : distance to the far kerb after each step from then on; empty once PET is known. [m]
+    trail : position along the crossing after each step from then on; empty once PET is known. [m]
     residual_m : distance to the far kerb when the first conflicting green started; None if none did. [m]
     conflict_ds : when it started. [0.1 s]
     exposure_lane_ds : lanes with a conflicting green still to be crossed, summed over time. [0.1 s]

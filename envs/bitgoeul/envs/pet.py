@@ -69,7 +69,7 @@ class Trail(Protocol):
     ----------
     walker : who.
     entered_ds : when they were first seen on the crossing. [0.1 s]
-    trail : distance to the far kerb after each step from then on; emptied once compared. [m]
+    trail : position along the crossing after each step from then on; emptied once compared. [m]
     pet_s, pet_ahead_s : shortest PET with a movement that must not have green together with the
         walker's, vehicle behind and vehicle ahead; None if over the horizon. [s]
     pet_turn_s, pet_turn_ahead_s : the same with turns that yield or go on red. [s]
@@ -105,6 +105,14 @@ class _Ground:
     here: dict[str, Trail] = field(default_factory=dict)
     gone: deque[tuple[int, Trail]] = field(default_factory=deque)
     passes: deque[Pass] = field(default_factory=deque)
+
+    def lanes_ahead(self, along_m: float, green: int, *, is_forward: bool) -> int:
+        """Return the lanes not left behind from a position on that have a conflicting green."""
+        return sum(
+            1
+            for strip, phases in self.strips
+            if phases & green and (strip.to_m > along_m if is_forward else strip.from_m < along_m)
+        )
 
 
 class PetWatch:
@@ -168,19 +176,18 @@ class PetWatch:
         ground = self._grounds[record.walker.crossing]
         if ground is None:
             return 0.0
-        is_forward, length_m = record.walker.is_forward, ground.length_m
-        ends = [
-            (length_m - strip.to_m if is_forward else strip.from_m, phases) for strip, phases in ground.strips
-        ]
         lane_ds, place = 0.0, 0
-        for step, remaining_m in enumerate(record.trail):
-            at_ds = record.entered_ds + step * self._step_ds
+        before_m = record.trail[0]
+        is_forward = before_m < ground.length_m / 2
+        for step, along_m in enumerate(record.trail):
+            is_forward = along_m > before_m if along_m != before_m else is_forward
+            before_m, at_ds = along_m, record.entered_ds + step * self._step_ds
             while place + 1 < len(greens) and greens[place + 1][0] < at_ds:
                 place += 1
-            green = greens[place][1]
-            if green and at_ds > from_ds:
-                lanes_n = sum(1 for end_m, phases in ends if remaining_m > end_m and green & phases)
-                lane_ds += self._step_ds * lanes_n
+            if at_ds > from_ds:
+                lane_ds += self._step_ds * ground.lanes_ahead(
+                    along_m, greens[place][1], is_forward=is_forward
+                )
         return lane_ds
 
     def judge_rest(self) -> None:
@@ -206,8 +213,10 @@ class PetWatch:
                 continue
             here = ground.here
             if here:
+                length_m = ground.length_m
                 for walker, remaining_m in self._driver.remaining_m(index):
-                    here[walker.id].trail.append(remaining_m)
+                    along_m = length_m - remaining_m if walker.is_forward else remaining_m
+                    here[walker.id].trail.append(along_m)
             if here or ground.gone or self._is_walk[index]:
                 self._look(index, ground, now_ds)
             elif ground.followed:
@@ -271,21 +280,18 @@ def _stop(ground: _Ground, lanes: tuple[_Lane, ...]) -> None:
 
 def _judge(record: Trail, ground: _Ground, step_ds: int) -> None:
     """Keep the shortest PET of one walker with the vehicles that passed."""
-    exited_ds, length_m = record.walker.exited_ds, ground.length_m
+    exited_ds = record.walker.exited_ds
     from_ds = record.entered_ds - HORIZON_DS
     until_ds = inf if exited_ds is None else exited_ds + HORIZON_DS
     near = [one for one in ground.passes if one.in_ds <= until_ds and one.out_ds >= from_ds]
     if not near:
         return
-    course = _whole_course(record, length_m)
+    course = _whole_course(record, ground.length_m)
     known: dict[VehiclePath, tuple[float, float] | None] = {}
     for one in near:
         path = one.path
         if path not in known:
-            low_m, high_m = path.from_m, path.to_m
-            if record.walker.is_forward:
-                low_m, high_m = length_m - path.to_m, length_m - path.from_m
-            known[path] = times_inside(course, low_m, high_m)
+            known[path] = times_inside(course, path.from_m, path.to_m)
         inside = known[path]
         if inside is None:
             continue
@@ -300,13 +306,15 @@ def _judge(record: Trail, ground: _Ground, step_ds: int) -> None:
 
 def _whole_course(record: Trail, length_m: float) -> list[float]:
     """Return the trail with a step before and, for who has left, one after, at unchanged speed."""
-    trail = record.trail
-    pace_m = trail[0] - trail[1] if len(trail) > 1 else 0.0
-    course = [trail[0] + max(pace_m, STEP_IN_M), *trail]
+    trail, middle_m = record.trail, length_m / 2
+    pace_m = trail[1] - trail[0] if len(trail) > 1 else 0.0
+    before_m = min(trail[0] - pace_m, trail[0] - STEP_IN_M)
+    if trail[0] > middle_m:
+        before_m = max(trail[0] - pace_m, trail[0] + STEP_IN_M)
+    course = [before_m, *trail]
     if record.walker.exited_ds is not None:
-        pace_m = trail[-2] - trail[-1] if len(trail) > 1 else 0.0
-        next_m = trail[-1] - pace_m
-        course.append(max(next_m, length_m) if pace_m < 0 else min(next_m, 0.0))
+        after_m = trail[-1] + (trail[-1] - trail[-2] if len(trail) > 1 else 0.0)
+        course.append(max(after_m, length_m) if trail[-1] > middle_m else min(after_m, 0.0))
     return course
 
 
@@ -315,7 +323,7 @@ def times_inside(course: Sequence[float], low_m: float, high_m: float) -> tuple[
 
     Parameters
     ----------
-    course : distance to the far kerb after each step; the second one is step 0. [m]
+    course : position along the crossing after each step; the second one is step 0. [m]
     low_m, high_m : the stretch. [m]
 
     Returns
