@@ -1,7 +1,4 @@
-"""How much of bare SUMO's speed is left with everything on: a run against the replay of its own lamps.
-
-And where the rest goes: the time of each part of a step, in a run of its own.
-"""
+"""How much of bare SUMO's speed is left with everything on: a run against the replay of its own lamps."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from pathlib import Path
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.catalog import load_site
 
-from .bench_split import Split, measure_split
 from .world import STEP_DS, RunSpec, Simulation, build_driver, simulation
 
 
@@ -27,14 +23,12 @@ class BenchFigures:
     ratio : median over the pairs of `env_sps / replay_sps`.
     env_sps, replay_sps : median simulated seconds per second.
     ratios : each pair's ratio.
-    split : where the time of a step goes, from a run of its own.
     """
 
     ratio: float
     env_sps: float
     replay_sps: float
     ratios: tuple[float, ...]
-    split: Split
 
 
 Changes = list[tuple[int, str]]
@@ -42,7 +36,7 @@ Speeds = list[tuple[int, str, float]]
 
 
 def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
-    """Time a run and its bare replay in turn, in this process; then the parts of a step.
+    """Time a run and its bare replay in turn, in this process.
 
     Parameters
     ----------
@@ -62,15 +56,12 @@ def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
             env_sps.append(_timed_run(spec, opened))
             opened.restart()
             replay_sps.append(_timed_replay(spec, opened, rows, speeds))
-        opened.restart()
-        split = measure_split(spec, opened)
     ratios = tuple(env / replay for env, replay in zip(env_sps, replay_sps, strict=True))
     return BenchFigures(
         ratio=statistics.median(ratios),
         env_sps=statistics.median(env_sps),
         replay_sps=statistics.median(replay_sps),
         ratios=ratios,
-        split=split,
     )
 
 

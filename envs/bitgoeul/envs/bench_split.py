@@ -10,7 +10,7 @@ from typing import Any
 
 from bitgoeul.sim_scenarios.catalog import load_site
 
-from .world import STEP_DS, WARMUP_DS, JunctionDriver, RunSpec, Simulation, build_driver
+from .world import STEP_DS, WARMUP_DS, JunctionDriver, RunSpec, build_driver, simulation
 
 SUMO = "SUMO step"
 LAMPS = "lamps, written"
@@ -131,28 +131,29 @@ class Stopwatch:
         return own_ns, max(0.0, whole_ns - own_ns - bare_ns)
 
 
-def measure_split(spec: RunSpec, opened: Simulation) -> Split:
+def bench_split(spec: RunSpec) -> Split:
     """Run once with the calls between the parts timed.
 
     Parameters
     ----------
     spec : what to run, on libsumo.
-    opened : its simulation, at time 0.
 
     Notes
     -----
     What the timing itself costs is measured before and taken off. A reading that several parts share
     counts for the first that asks.
     """
-    driver = build_driver(spec, load_site(spec.site), opened.connection)
-    while driver.now_ds < WARMUP_DS:
-        driver.step()
-    watch = Stopwatch()
-    _time_parts(watch, driver)
-    step = watch.wrap(REST, driver.step)
-    steps = (spec.end_s * 10 - WARMUP_DS) // STEP_DS
-    for _ in range(steps):
-        step()
+    site = load_site(spec.site)
+    with simulation(spec, site) as opened:
+        driver = build_driver(spec, site, opened.connection)
+        while driver.now_ds < WARMUP_DS:
+            driver.step()
+        watch = Stopwatch()
+        _time_parts(watch, driver)
+        step = watch.wrap(REST, driver.step)
+        steps = (spec.end_s * 10 - WARMUP_DS) // STEP_DS
+        for _ in range(steps):
+            step()
     spent_us = {part: watch.spent_ns[part] / 1000 / steps for part in PARTS}
     parts = tuple(
         Part(name=part, us_per_step=spent_us[part], share_of_sumo=spent_us[part] / spent_us[SUMO])

@@ -125,14 +125,15 @@ def bench_env(
     Below it the time of each part of a step, from a run of its own.
     """
     from .bench import bench_environment
-    from .bench_split import TARGET, split_rows
+    from .bench_split import TARGET, bench_split, split_rows
     from .world import RunSpec, silence_native_warnings
 
     spec = RunSpec(site=site, controller=controller, seed=seed, hour=hour, minutes=minutes)
     silence_native_warnings()
     figures = bench_environment(spec, repeat=repeat)
+    split = bench_split(spec)
     if as_json:
-        click.echo(json.dumps(asdict(figures)))
+        click.echo(json.dumps({**asdict(figures), "split": asdict(split)}))
         return
     console = Console()
     console.print(f"everything on: {figures.env_sps:,.0f} simulated s/s, replay: {figures.replay_sps:,.0f}")
@@ -141,10 +142,10 @@ def bench_env(
     table.add_column("part of a step")
     table.add_column("us a step", justify="right")
     table.add_column("of the SUMO step", justify="right")
-    for cells in split_rows(figures.split):
+    for cells in split_rows(split):
         table.add_row(*cells)
     console.print(table)
-    share = 100 * figures.split.watched_share
+    share = 100 * split.watched_share
     console.print(f"detector and measures: {share:.1f} % of the SUMO step (target under {100 * TARGET:g} %)")
 
 
