@@ -140,6 +140,7 @@ class PetWatch:
         self._position = compiled(connection, "vehicle", "getLanePosition")
         self._speed = compiled(connection, "vehicle", "getSpeed")
         self._length = connection.vehicle.getLength
+        self._vehicles = connection.vehicle.getIDList
         driver.watchers.append(self._after_step)
 
     def entered(self, record: Trail) -> None:
@@ -242,18 +243,31 @@ class PetWatch:
             if known is None:
                 if at_m < path.in_m:
                     continue
-                speed_mps = max(SLOWEST_MPS, self._speed(vehicle))
+                speed_mps, length_m = max(SLOWEST_MPS, self._speed(vehicle)), self._length(vehicle)
                 in_ds = now_ds - 10 * (at_m - path.in_m) / speed_mps
-                known = passes[vehicle] = Pass(path, self._length(vehicle), in_ds)
-                ground.passes.append(known)
+                known = passes[vehicle] = Pass(path, length_m, in_ds)
+                if at_m - path.out_m - length_m > speed_mps * self._step_ds / 10:
+                    known.out_ds = -inf  # it was past before it was looked for: who knows when
+                else:
+                    ground.passes.append(known)
             elif known.out_ds < inf:
                 continue
             known.at_m, known.at_ds, known.speed_mps = at_m, now_ds, self._speed(vehicle)
             beyond_m = at_m - path.out_m - known.length_m
             if beyond_m >= 0:
                 known.out_ds = now_ds - 10 * beyond_m / max(SLOWEST_MPS, known.speed_mps)
-        for vehicle in [vehicle for vehicle in passes if vehicle not in vehicles]:
-            passes.pop(vehicle).leave()
+        if len(passes) > len(vehicles) or any(vehicle not in vehicles for vehicle in passes):
+            self._gone(passes, vehicles)
+
+    def _gone(self, passes: dict[str, Pass], vehicles: tuple[str, ...]) -> None:
+        """Note the vehicles that drove off a lane; in the step in which they did they had their new speed."""
+        gone = [vehicle for vehicle in passes if vehicle not in vehicles]
+        still = self._vehicles() if any(passes[vehicle].out_ds == inf for vehicle in gone) else ()
+        for vehicle in gone:
+            one = passes.pop(vehicle)
+            if vehicle in still:
+                one.speed_mps = self._speed(vehicle)
+            one.leave()
 
     def _close(self, ground: _Ground, now_ds: int) -> None:
         """Compare those whose time has come for good; forget the vehicles that nobody waits for."""
