@@ -122,7 +122,7 @@ def bench_env(
 ) -> None:
     """Compare a run with everything on against a bare replay of its lamps and walker speeds.
 
-    Below it the time of each part of a step, from a run of its own.
+    Below it the time of each part of a step, from the fastest of as many runs with a stopwatch in them.
     """
     from .bench import bench_environment
     from .bench_split import TARGET, bench_split, split_rows
@@ -131,7 +131,7 @@ def bench_env(
     spec = RunSpec(site=site, controller=controller, seed=seed, hour=hour, minutes=minutes)
     silence_native_warnings()
     figures = bench_environment(spec, repeat=repeat)
-    split = bench_split(spec)
+    split = bench_split(spec, repeat=repeat)
     if as_json:
         click.echo(json.dumps({**asdict(figures), "split": asdict(split)}))
         return
