@@ -398,11 +398,11 @@ def run_world(
         except Exception as error:
             raise as_fault(error) from error
         driver.loop.audit.close(end_ds)
-        events = driver.measures.event_rows(end_ds, driver.detector.was_detected)
+        extensions = driver.loop.audit.extensions
+        events = driver.measures.event_rows(end_ds, driver.detector.was_detected, extensions)
         version = str(opened.connection.getVersion()[1])
         opened.finish()
         row = _row(spec, site, driver, events, opened.outputs)
-    extensions = driver.loop.audit.extensions
     return RunResult(
         row={**row, "sumo_version": version},
         events=events,
@@ -429,7 +429,14 @@ def _row(
         "extension_max_s": math.nan if spec.extension_max_s is None else spec.extension_max_s,
         "seed": spec.seed,
         "minutes": spec.minutes,
-        **summarise(rows=events, vehicles=vehicles, health=health, duration_s=duration_s),
+        **summarise(
+            rows=events,
+            vehicles=vehicles,
+            health=health,
+            duration_s=duration_s,
+            extensions=driver.measures.extension_use,
+            queues=driver.measures.queues.result(),
+        ),
         "released_on_person": 0 if driver.guard is None else driver.guard.released_on_person,
         "extension_s_per_h": driver.loop.audit.extension_ds / 10 / duration_s * 3600,
         "decisions_n": getattr(driver.policy, "decisions", 0),
