@@ -97,7 +97,7 @@ def test_a_picture_is_no_evidence_after_two_seconds_and_is_forgotten(inbox):
     inbox.deliver(arrival(picture([view("XN", [person()])])))
     assert frame_of(inbox, "XN", 5_019).is_healthy
     assert not frame_of(inbox, "XN", 5_020).is_healthy
-    assert inbox._sources["cam"].sights == {}
+    assert inbox.sources["cam"].sights == {}
 
 
 @pytest.mark.parametrize(
@@ -179,10 +179,23 @@ def test_what_breaks_one_limit_is_malformed_and_explained_without_quoting_it(inb
 
 
 def test_replays_are_dropped_and_gaps_are_counted(inbox):
-    for sequence, reason in [(0, None), (0, Drop.REPLAYED), (3, None), (2, Drop.REPLAYED), (4, None)]:
-        measured_ms = NOON_MS + 10 * sequence
-        assert inbox.deliver(arrival(picture(sequence=sequence, measured_ms=measured_ms))) is reason
-    assert inbox.missed == 2
+    came = [
+        (5, None),
+        (5, Drop.REPLAYED),
+        (8, None),
+        (7, Drop.OUT_OF_ORDER),  # overtaken: not lost, but an older picture than we have
+        (7, Drop.REPLAYED),
+        (4, Drop.REPLAYED),  # before the first that we heard
+        (2_000, None),
+        (8, Drop.REPLAYED),  # too far behind to tell
+        (1_999, Drop.OUT_OF_ORDER),
+    ]
+    for sequence, reason in came:
+        measured_ms = NOON_MS - 2_000 + sequence
+        assert (
+            inbox.deliver(arrival(picture(sequence=sequence, measured_ms=measured_ms), after_ms=0)) is reason
+        )
+    assert inbox.missed == 1 + 1_990
 
 
 def test_a_restarted_sensor_counts_anew_and_its_old_messages_stay_out(inbox):
@@ -202,7 +215,7 @@ def test_a_message_that_was_dropped_as_late_is_not_missed(inbox):
 
 def test_time_does_not_run_back_within_a_sensor(inbox):
     inbox.deliver(arrival(picture(measured_ms=NOON_MS + 90)))
-    assert inbox.deliver(arrival(picture(sequence=1, measured_ms=NOON_MS + 80))) is Drop.REPLAYED
+    assert inbox.deliver(arrival(picture(sequence=1, measured_ms=NOON_MS + 80))) is Drop.OUT_OF_ORDER
 
 
 def test_a_flood_is_cut_to_the_rate(inbox):

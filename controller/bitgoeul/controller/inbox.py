@@ -37,6 +37,9 @@ OFF_END_M = 10.0
 """An object may be this far beyond a kerb: people wait behind it. [m] [A]"""
 BLIND_GAP_M = 0.5
 """Strips narrower than this between two sensors' views hide nobody. [m] [A]"""
+WINDOW = 1_024
+"""An overtaken message is told from a replay as long as it is no farther behind than this [A]."""
+WINDOW_BITS = (1 << WINDOW) - 1
 MAX_OPEN = 10
 """Most open requests of one source [A]."""
 RATES = {"detections": (40.0, 80.0), "requests": (1.0, 20.0), "status": (1.0, 20.0)}
@@ -73,6 +76,38 @@ class Sight(NamedTuple):
     waiting: tuple[Track, ...]
 
 
+class Numbers:
+    """Which sequence numbers of one source and kind have come: new, overtaken, or seen before.
+
+    Attributes
+    ----------
+    session_ms, newest : the newest message's session and number; -1 before the first.
+    missed : numbers that never came, of all sessions.
+    """
+
+    def __init__(self) -> None:
+        self.session_ms, self.newest, self.missed, self._first = 0, -1, 0, 0
+        self._seen = 0  # bit d: number `newest - d` has come
+
+    def check(self, session_ms: int, sequence: int) -> Drop | None:
+        """Take note of a number; return None if it is newer than all before."""
+        if session_ms < self.session_ms:
+            return Drop.REPLAYED
+        if session_ms > self.session_ms:
+            self.session_ms, self.newest, self._first, self._seen = session_ms, sequence, sequence, 1
+            return None
+        behind = self.newest - sequence
+        if behind < 0:
+            self._seen = (self._seen << -behind | 1) & WINDOW_BITS if -behind < WINDOW else 1
+            self.newest, self.missed = sequence, self.missed - behind - 1
+            return None
+        if behind >= WINDOW or self._seen >> behind & 1 or sequence < self._first:
+            return Drop.REPLAYED
+        self._seen |= 1 << behind
+        self.missed -= 1
+        return Drop.OUT_OF_ORDER
+
+
 class Bucket:
     """Lets through a rate of messages, and a burst at once."""
 
@@ -99,15 +134,15 @@ class SourceState:
     Parameters
     ----------
     source : as configured.
-    newest : last (session, sequence) by kind: a replay is not newer.
-    missed : sequence numbers that never came, by kind.
+    numbers : sequence numbers that have come, by kind.
     measured_ms : of the newest picture: time does not run back. [ms, UTC]
     sights : newest picture by crossing; dropped when it is no evidence any more.
     """
 
     source: FieldSource
-    newest: dict[str, tuple[int, int]] = field(default_factory=dict)
-    missed: Counter[str] = field(default_factory=Counter)
+    numbers: dict[str, Numbers] = field(
+        default_factory=lambda: {"detections": Numbers(), "requests": Numbers()}
+    )
     measured_ms: int = 0
     sights: dict[str, Sight] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(
@@ -127,9 +162,9 @@ class Inbox:
     def __init__(self, plan: SitePlan, sources: Iterable[FieldSource]) -> None:
         self._site = plan.site.id
         self._crossings = {crossing.id: crossing.length_m for crossing in plan.crossings}
-        self._sources = {source.user: SourceState(source) for source in sources}
+        self.sources = {source.user: SourceState(source) for source in sources}
         self._by_crossing = {
-            name: [s for s in self._sources.values() if name in s.source.crossings and s.source.zones]
+            name: [s for s in self.sources.values() if name in s.source.crossings and s.source.zones]
             for name in self._crossings
         }
         self._zones = {
@@ -144,7 +179,7 @@ class Inbox:
     @property
     def missed(self) -> int:
         """Messages whose sequence number never came, over all sources."""
-        return sum(state.missed.total() for state in self._sources.values())
+        return sum(each.missed for state in self.sources.values() for each in state.numbers.values())
 
     def deliver(self, arrival: Arrival) -> Drop | None:
         """Take one message in; return why it was dropped, None if it was used."""
@@ -162,7 +197,7 @@ class Inbox:
         if address is None:
             return Drop.UNKNOWN_TOPIC
         user, kind = address
-        state = self._sources.get(user)
+        state = self.sources.get(user)
         if state is None:
             return Drop.UNKNOWN_SOURCE
         message = parse(kind, arrival.payload)
@@ -202,8 +237,7 @@ class Inbox:
     def _take_status(self, state: SourceState, status: Status, arrival: Arrival) -> Drop | None:
         if not state.buckets["status"].take(arrival.received_ds):
             return Drop.TOO_FAST
-        newest = state.newest.get("detections", (0, 0))
-        if status.session_ms < newest[0]:
+        if status.session_ms < state.numbers["detections"].session_ms:
             return Drop.REPLAYED
         # The broker keeps the order: whatever comes after a last will was sent by somebody who is back.
         if status.state == "offline" and not arrival.is_retained:
@@ -212,7 +246,7 @@ class Inbox:
 
     def _take_detections(self, state: SourceState, message: Detections, arrival: Arrival) -> Drop | None:
         if message.measured_ms < state.measured_ms:
-            return Drop.REPLAYED
+            return Drop.OUT_OF_ORDER
         times = _Times(arrival, message.measured_ms)
         for view in message.crossings:
             length_m = self._crossings[view.crossing]
@@ -313,12 +347,9 @@ def _untimely(state: SourceState, message: Detections | Request, kind: str, arri
     age_ms = arrival.received_ms - message.measured_ms
     if age_ms < -MAX_AHEAD_MS:
         return Drop.FROM_FUTURE
-    number, newest = (message.session_ms, message.sequence), state.newest.get(kind)
-    if newest is not None and number <= newest:
-        return Drop.REPLAYED
-    if newest is not None and newest[0] == number[0]:
-        state.missed[kind] += number[1] - newest[1] - 1
-    state.newest[kind] = number
+    dropped = state.numbers[kind].check(message.session_ms, message.sequence)
+    if dropped is not None:
+        return dropped
     return Drop.TOO_OLD if age_ms > (MAX_AGE_MS if kind == "detections" else MAX_REQUEST_AGE_MS) else None
 
 

@@ -55,6 +55,7 @@ class Drop(StrEnum):
     RETAINED = "retained"
     FROM_FUTURE = "from_future"
     TOO_OLD = "too_old"
+    OUT_OF_ORDER = "out_of_order"
     REPLAYED = "replayed"
     TOO_FAST = "too_fast"
     TOO_MANY_OPEN = "too_many_open"

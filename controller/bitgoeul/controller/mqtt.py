@@ -28,7 +28,7 @@ from .plan import SitePlan
 
 QOS = 1
 """At least once: a repeated message is told by its sequence number."""
-RECONNECT_S = (1, 30)
+RECONNECT_S = (0.25, 8.0)
 """Pause before the first and the last of the attempts to connect, doubling in between. [s] [A]"""
 KEEPALIVE_S = 5
 """Without a sign of life for one and a half of this, the broker sends the last will. [s] [A]"""
@@ -105,7 +105,7 @@ class Line:
             CallbackAPIVersion.VERSION2, client_id=f"{site}.{user}", clean_session=False
         )
         client.will_set(self._own_status, self._status("offline"), QOS, retain=True)
-        client.reconnect_delay_set(*RECONNECT_S)
+        client.reconnect_delay_set(*RECONNECT_S)  # type: ignore[arg-type]  # it only ever adds them
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_subscribe, client.on_message = self._subscribed, self._arrived
         client.on_socket_open = _send_at_once
