@@ -40,7 +40,7 @@ PERIOD_S = 0.1
 BROKEN = 1_000
 DOWN_S = 1.0
 """How long the broker stays away. [s]"""
-WINDOW_MS = 5_000
+WINDOW_MS = 3_000
 """A restart's window: from the stop until this long after the start. [ms]"""
 SETTLE_S = 8.0
 """After the last picture, wait so long for what still waits somewhere. [s]"""
