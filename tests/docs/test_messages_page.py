@@ -1,4 +1,4 @@
-"""The page on messages: its examples are let in, every field and reason is there, the broker is the tests'."""
+"""The page on messages: its examples are let in, every field and reason is there, its broker is tried."""
 
 from __future__ import annotations
 
