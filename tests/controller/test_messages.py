@@ -73,6 +73,13 @@ def test_position_and_direction_give_the_distance_to_the_far_kerb(inbox, seen, r
     assert (walker.remaining_m, walker.speed_mps) == pytest.approx((remaining_m, speed_mps))
 
 
+def test_rounded_class_confidences_are_made_to_sum_to_one(inbox):
+    rounded = person(class_confidence={"adult": 0.33, "elderly": 0.33, "cane": 0.33})
+    assert inbox.deliver(arrival(picture([view("XN", [rounded])]))) is None
+    (walker,) = frame_of(inbox, "XN").on_crossing
+    assert walker.class_probabilities[:3] == pytest.approx((1 / 3, 1 / 3, 1 / 3), abs=1e-9)
+
+
 def test_a_frame_feeds_the_need_estimate(inbox):
     needs = NeedEstimator(find_plan(SITE))
     for index in range(20):

@@ -15,6 +15,7 @@ from mosquitto import MISSING, Mosquitto
 from bitgoeul.controller.catalogs import find_plan
 from bitgoeul.controller.errors import FieldFault
 from bitgoeul.controller.field_sources import FieldSource, whole_view_sources
+from bitgoeul.controller.inbox import Arrival
 from bitgoeul.controller.messages import Drop
 from bitgoeul.controller.mqtt import Line, MqttSource, monotonic_ds, utc_ms
 
@@ -138,7 +139,7 @@ def is_blinded(source, frame, within_s=10.0):
     until_s = time.monotonic() + within_s
     while time.monotonic() < until_s:
         source.arrived.wait(0.05)
-        source.take_in()
+        source.take_in(int(monotonic_ds()))
         now = {each.crossing: each for each in source.inbox.frames(frame.measured_ds + 1)}
         if not now[frame.crossing].is_healthy:
             return True
@@ -219,3 +220,17 @@ def test_no_broker_is_one_clear_error(mosquitto):
     nowhere = replace(broker, port=1)
     with pytest.raises(FieldFault, match="broker localhost:1: no connection: Connection refused"):
         Line(nowhere, SITE, "controller").open(wait_s=2)
+
+
+def test_more_than_fit_between_two_ticks_drop_the_oldest(mosquitto, monkeypatch):
+    monkeypatch.setattr("bitgoeul.controller.mqtt.QUEUE_MAX", 3)
+    source = MqttSource(
+        find_plan(SITE), whole_view_sources({"cam_a": ("XN",)}), mosquitto.broker("controller")
+    )
+    for number in range(5):
+        source._put(Arrival("elsewhere", b"", 0.0, float(number)))
+    assert source.take_in(3) == 2
+    assert source.inbox.dropped == {Drop.OVERFLOW: 2, Drop.UNKNOWN_TOPIC: 2}
+    assert source.arrived.is_set()  # the last came after that tick
+    assert source.take_in(4) == 1
+    assert not source.arrived.is_set()

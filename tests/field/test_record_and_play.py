@@ -16,7 +16,7 @@ from mosquitto import MISSING, Mosquitto
 from bitgoeul.controller import cli
 from bitgoeul.controller.catalogs import find_plan
 from bitgoeul.controller.field_sources import whole_view_sources
-from bitgoeul.controller.mqtt import Line, MqttSource, utc_ms
+from bitgoeul.controller.mqtt import Line, MqttSource, monotonic_ds, utc_ms
 from bitgoeul.controller.recording import read_recording
 
 pytestmark = pytest.mark.skipif(
@@ -83,7 +83,7 @@ def plays_at_the_broker(mosquitto, path):
         cli.main(["detections", "play", str(path), *reach(mosquitto, "cam")])
     assert stop.value.code == 0
     for _ in range(100):
-        source.take_in()
+        source.take_in(int(monotonic_ds()))
         if source.inbox.taken["detections"] == 20:
             break
         time.sleep(0.05)

@@ -65,10 +65,9 @@ class Arrival(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """One sensor's newest picture of one crossing."""
+    """One sensor's newest picture of one crossing; a blind one shows no zone."""
 
     measured_ds: int
-    is_healthy: bool
     zones: frozenset[Zone]
     from_m: float
     to_m: float
@@ -168,7 +167,7 @@ class Inbox:
             for name in self._crossings
         }
         self._zones = {
-            name: frozenset(zone for state in states for zone in state.source.zones) | {Zone.CROSSING}
+            name: frozenset(zone for state in states for zone in state.source.zones)
             for name, states in self._by_crossing.items()
         }
         self._requests: dict[tuple[str, str], CrossingRequest] = {}
@@ -306,7 +305,7 @@ class Inbox:
                 continue
             if now_ds - sight.measured_ds >= FRESH_DS:
                 del state.sights[crossing]
-            elif sight.is_healthy:
+            else:
                 sights.append(sight)
         key = tuple(sights)
         known = self._frames.get(crossing)
@@ -379,7 +378,6 @@ def _sight(user: str, view: CrossingView, length_m: float, times: _Times) -> Sig
             waiting.append(_track(user, view.crossing, each, length_m, times))
     return Sight(
         measured_ds=times.measured_ds,
-        is_healthy=view.health == "ok",
         zones=frozenset(view.zones),
         from_m=0.0 if view.from_m is None else view.from_m,
         to_m=length_m if view.to_m is None else view.to_m,
