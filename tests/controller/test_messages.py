@@ -312,6 +312,7 @@ class TestRequests:
     def test_it_runs_out(self, inbox):
         inbox.deliver(arrival(request()))
         assert len(inbox.requests(5_599)) == 1
+        assert inbox.requests(5_599) is inbox.requests(5_599)
         assert inbox.requests(5_600) == ()
 
     @pytest.mark.parametrize("ending", [{"crossRequest": False}, {"crossState": True}])

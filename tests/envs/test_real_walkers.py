@@ -137,7 +137,7 @@ def test_rows_carry_what_was_drawn(run):
         assert row["mobility_class"] == trip.mobility_class
         assert row["speed_mps"] == pytest.approx(trip.speed_mps)
         assert (row["crossing"], row["startup_s"]) == (trip.crossing, pytest.approx(trip.startup_s))
-        if row["entered_s"] is not None:
+        if row["entered_s"] is not None and not trip.gait.turn_within:  # who turns back enters twice
             assert row["entered_s"] == run.first_step[row["walker"], row["crossing"]] / 10
             assert row["was_detected"]
 
@@ -149,17 +149,17 @@ def test_kerbs_are_the_ones_the_trips_start_from(run):
 
 
 def test_start_up_delays_are_as_drawn(run):
-    onsets = {}
+    onsets, started = {}, 0
     for now_ds, person, speed in run.speed_changes:
-        if speed == 0:
-            assert (now_ds, run.trips[person].crossing) in run.onsets
+        if speed == 0 and (now_ds, run.trips[person].crossing) in run.onsets:
             onsets[person] = now_ds
-        else:
+        elif speed == -1 and person in onsets:
+            started += 1
             trip = run.trips[person]
             walk_ds = round(10 * run.plan.phase(run.plan.phase_of(trip.crossing)).walk_s)
             drawn_ds = min(10 * trip.startup_s, walk_ds)
             assert now_ds - onsets.pop(person) == pytest.approx(drawn_ds, abs=3.1)
-    assert len(run.speed_changes) > 100
+    assert started > 100
 
 
 def test_only_late_starters_enter_on_clearance_and_nobody_on_red(run):
@@ -170,7 +170,10 @@ def test_only_late_starters_enter_on_clearance_and_nobody_on_red(run):
 
 
 def test_walkers_cross_at_their_own_speed(run):
+    traits = {walker: trip.gait for walker, trip in run.trips.items()}
     crossed = [row for row in run.rows if row["crossing_s"] is not None]
+    crossed = [row for row in crossed if traits[row["walker"]].hurry_factor == 1.0]
+    crossed = [row for row in crossed if not traits[row["walker"]].rest_s + traits[row["walker"]].turn_within]
     extra = sorted(row["crossing_s"] - row["length_m"] / row["speed_mps"] for row in crossed)
     assert extra[0] > -1.0
     assert extra[len(extra) // 2] == pytest.approx(0.0, abs=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from statistics import fmean
@@ -11,16 +12,14 @@ import pytest
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.plan import parse_plan
+from bitgoeul.sim_scenarios import walker_tables
 from bitgoeul.sim_scenarios.catalog import load_site
-from bitgoeul.sim_scenarios.demand import (
-    P85_Z,
-    draw_trips,
-    lognormal_parameters,
-    truncated_normal,
-    walker_classes,
-    write_routes,
-)
-from bitgoeul.sim_scenarios.demand_tables import TruncatedNormal
+from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
+from bitgoeul.sim_scenarios.streams import P85_Z, lognormal_parameters, truncated_normal
+from bitgoeul.sim_scenarios.tables import TruncatedNormal
+from bitgoeul.sim_scenarios.walker_tables import walker_classes
+from bitgoeul.sim_scenarios.walker_trips import STEADY, Gait, gait_of
 
 
 @pytest.fixture(scope="module")
@@ -74,18 +73,127 @@ def test_periods_scale_the_flows(bukmun):
 def test_walkers_follow_their_class(bukmun, day):
     table = walker_classes()
     for name in MOBILITY_CLASSES:
-        walkers = [trip for trip in day.walkers if trip.mobility_class == name]
+        everyone = [trip for trip in day.walkers if trip.mobility_class == name]
         figures = table.walker_class(name)
-        assert len(walkers) / len(day.walkers) == pytest.approx(bukmun.demand.mobility_mix[name], abs=0.01)
-        lowest = min(each.clip[0] for each in figures.speeds)
-        highest = max(each.clip[1] for each in figures.speeds)
+        assert len(everyone) / len(day.walkers) == pytest.approx(bukmun.demand.mobility_mix[name], abs=0.01)
+        walkers = [trip for trip in everyone if not trip.is_companion]
+        lowest = min(each.clip[0] for each in figures.speed.parts)
+        highest = max(each.clip[1] for each in figures.speed.parts)
         assert all(lowest <= trip.speed_mps <= highest for trip in walkers)
-        mean = fmean(each.mean for each in figures.speeds)
-        assert fmean(trip.speed_mps for trip in walkers) == pytest.approx(mean, rel=0.05)
+        assert fmean(trip.speed_mps for trip in walkers) == pytest.approx(figures.mean_speed_mps, rel=0.05)
         # The lognormals have long tails: means of 300 and more draws wander.
-        assert fmean(trip.startup_s for trip in walkers) == pytest.approx(figures.startup_mean_s, rel=0.15)
+        startup_s = 2.5 if name == "visually_impaired" else figures.startup.mean_s  # crossings with sound
+        assert fmean(trip.startup_s for trip in walkers) == pytest.approx(startup_s, rel=0.15)
         assert {trip.late_s for trip in walkers} == {0.0, 8.0}
+        assert fmean(trip.late_s > 0 for trip in walkers) == pytest.approx(figures.late.share, abs=0.04)
+        assert {trip.red_s for trip in walkers} == {0.0}
+        assert {trip.gait.slow_to for trip in walkers} == {figures.slowing.to}
     assert fmean(trip.late_s > 0 for trip in day.walkers) == pytest.approx(0.1, abs=0.01)
+
+
+def test_traits_come_as_often_as_the_table_says(day):
+    """Shares at 18 and 35 m crossings, from the table by hand."""
+    frail = [trip for trip in day.walkers if trip.mobility_class == "frail" and not trip.is_companion]
+    for length, crossings in ((18, "XS XN"), (35, "XW XE")):
+        here = [trip.gait for trip in frail if trip.crossing in crossings.split()]
+        rests = [gait.rest_s for gait in here if gait.rest_at]
+        assert len(rests) / len(here) == pytest.approx({18: 0.071, 35: 0.133}[length], abs=0.05)
+        assert all(0.15 <= gait.rest_at <= 0.85 for gait in here if gait.rest_at)
+        assert all(0 < seconds <= 9 for seconds in rests)
+    assert {gait.hurry_factor for gait in (trip.gait for trip in frail)} == {1.0}
+    assert fmean(trip.gait.turn_within == 0.15 for trip in frail) == pytest.approx(0.2, abs=0.05)
+    adults = [trip for trip in day.walkers if trip.mobility_class == "adult" and not trip.is_companion]
+    assert fmean(trip.gait.hurry_factor == 1.4 for trip in adults) == pytest.approx(0.8, abs=0.02)
+    assert not [trip for trip in adults if trip.gait.rest_at]
+
+
+def test_a_party_departs_and_walks_as_its_leader(day):
+    parties = {}
+    for trip in day.walkers:
+        if trip.gait.party:
+            parties.setdefault(trip.gait.party, []).append(trip)
+    assert len(parties) > 2000
+    for leader, *others in parties.values():
+        assert not leader.is_companion
+        assert others
+        for other in others:
+            assert other.is_companion
+            assert other == dataclasses.replace(
+                leader, id=other.id, mobility_class=other.mobility_class, is_companion=True
+            )
+    of_frail = {
+        other.mobility_class
+        for leader, *rest in parties.values()
+        for other in rest
+        if leader.mobility_class == "frail"
+    }
+    assert of_frail == {"adult"}
+    frail = [trip for trip in day.walkers if trip.mobility_class == "frail"]
+    assert fmean(bool(trip.gait.party) for trip in frail) == pytest.approx(0.4, abs=0.06)
+
+
+def test_sound_shortens_the_start_of_the_visually_impaired_and_of_nobody_else(bukmun):
+    text = bukmun.plan_file.read_text(encoding="utf-8").replace("acoustic = true", "acoustic = false")
+    silent = dataclasses.replace(bukmun, plan=parse_plan(text, "here"))
+    with_sound, without = (
+        draw_trips(site, seed=5, hour="peak", duration_s=20 * 3600).walkers for site in (bukmun, silent)
+    )
+    led = [(a, b) for a, b in zip(with_sound, without, strict=True) if a.startup_s != b.startup_s]
+    assert {a.mobility_class for a, _ in led if not a.is_companion} == {"visually_impaired"}
+    assert fmean(a.startup_s for a, _ in led) == pytest.approx(2.5, rel=0.15)
+    assert fmean(b.startup_s for _, b in led) == pytest.approx(4.0, rel=0.2)
+    assert len(led) > 50
+
+
+@pytest.mark.parametrize(
+    ("mix", "per_person"),
+    [
+        # Alone: elderly lead 1 / 1.16 parties a person. Helpers: l_f = 0.5, 0.4 of them helped, so
+        # adults lead (0.5 - 0.2) / 1.24. Too few adults: all of them help, nobody leads.
+        ({"elderly": 1.0}, 1 / 1.16),
+        ({"frail": 0.5, "adult": 0.5}, 0.5 + 0.3 / 1.24),
+        ({"frail": 0.9, "adult": 0.1}, 0.9),
+        ({"frail": 1.0}, 1.0),
+    ],
+)
+def test_parties_keep_the_mix_of_persons(mix, per_person):
+    parties = walker_classes().parties(mix)
+    assert parties.per_person == pytest.approx(per_person)
+    assert sum(parties.leaders.values()) == pytest.approx(1.0)
+
+
+def test_a_gait_is_written_and_read():
+    gait = Gait(hurry_factor=1.4, rest_at=0.25, rest_s=3.5, turn_within=0.15, party="XS-4")
+    assert gait.as_text() == "hurry_factor=1.4 rest_at=0.25 rest_s=3.5 turn_within=0.15 party=XS-4"
+    assert gait_of(gait.as_text()) == gait
+    assert STEADY.as_text() == ""
+    assert gait_of("") is STEADY
+    with pytest.raises(ValueError, match=r"'speed=3' is no NAME=VALUE with NAME of hurry_factor"):
+        gait_of("speed=3")
+
+
+def test_ages_become_classes():
+    mix = walker_classes().mix_of_ages({"from_13_to_64": 0.5, "from_75": 0.5})
+    assert mix["adult"] == pytest.approx(0.47)
+    assert mix["elderly"] == pytest.approx(0.30)
+    assert mix["cane"] == pytest.approx(0.1025)
+    assert sum(mix.values()) == pytest.approx(1.0)
+
+
+def test_a_site_may_state_ages_and_an_hour_its_own_mix(site_copy):
+    folder = site_copy("demand.toml", 'name = "offpeak"', 'name = "offpeak"\nmobility_mix = { adult = 1.0 }')
+    file = folder / "demand.toml"
+    text = file.read_text(encoding="utf-8")
+    begins, ends = text.index("[mobility_mix]"), text.index("# Hours of the day")
+    ages = "[age_structure]\nfrom_13_to_64 = 0.5\nfrom_75 = 0.5\n"
+    file.write_text(text[:begins] + ages + text[ends:], encoding="utf-8")
+    site = load_site(folder)
+    assert site.demand.mix_at("offpeak") == {"adult": 1.0}
+    assert {t.mobility_class for t in draw_trips(site, seed=1, hour="offpeak", duration_s=3600).walkers} == {
+        "adult"
+    }
+    walkers = draw_trips(site, seed=1, hour="peak", duration_s=3600).walkers
+    assert fmean(t.mobility_class == "elderly" for t in walkers) == pytest.approx(0.3, abs=0.05)
 
 
 def test_both_kerbs_of_every_crossing_are_used_by_the_right_sidewalks(bukmun, day):
@@ -137,10 +245,12 @@ def test_the_route_file_is_sorted_and_carries_the_walkers_figures(bukmun, tmp_pa
     types = {each.get("id"): each for each in root.findall("vType")}
     for trip, person in zip(trips.walkers, root.findall("person"), strict=True):
         own = types[person.get("type")]
+        stated = {each.get("key"): each.get("value") for each in person.findall("param")}
+        assert gait_of(stated.pop("bitgoeul.gait", "")) == trip.gait
         assert own.get("maxSpeed") == own.get("desiredMaxSpeed") == f"{trip.speed_mps:.3f}"
         assert (own.get("speedFactor"), own.get("speedDev")) == ("1", "0")
         assert own.get("jmDriveAfterYellowTime") == ("8" if trip.late_s else None)
-        assert {each.get("key"): each.get("value") for each in person.findall("param")} == {
+        assert stated == {
             "bitgoeul.class": trip.mobility_class,
             "bitgoeul.startup_s": f"{trip.startup_s:.2f}",
             "bitgoeul.crossing": trip.crossing,
@@ -182,6 +292,16 @@ def test_wrong_arguments_are_refused(bukmun, arguments, error, message):
         ("left_veh_per_h = 130.0", 'left_veh_per_h = "many"', r"approaches\.0\.left_veh_per_h"),
         ("share = 0.94", "share = 0.5", "shares of vehicle_types sum to 0.56"),
         ("adult = 0.50", "adult = 0.40", "shares of mobility_mix sum to 0.9"),
+        (
+            "yield_gap_m = 6.0",
+            "yield_gap_m = 6.0\nage_structure = { from_75 = 1.0 }",
+            "mobility_mix or age_structure",
+        ),
+        (
+            'name = "offpeak"',
+            'name = "offpeak"\nage_structure = { old = 1.0 }',
+            r"periods\.1: age_structure has \['old'\]",
+        ),
         ("cane = 0.08", "robots = 0.08", r"mobility_mix has \['robots'\]"),
         ("hours = [7, 8, 9, 17, 18, 19]", "hours = [7, 8, 9, 17, 18]", "each hour of the day"),
         ("clip = [0.8, 1.2]", "clip = [1.1, 1.2]", r"vehicle_speed_factor.*must lie inside clip"),
@@ -201,10 +321,28 @@ def test_a_missing_demand_file_is_named(site_copy):
         load_site(folder)
 
 
-def test_every_class_names_its_sources():
-    assert [each.id for each in walker_classes().classes if each.sources[0] not in "SMA"] == []
+def test_every_figure_of_a_class_names_its_source():
+    for each in walker_classes().classes:
+        blocks = [each.speed, each.startup, each.late, each.red, each.hurry, each.slowing, each.rest]
+        assert all(block.source[0] in "SMA" for block in [*blocks, each.turn_back, each.companions])
     with pytest.raises(ValueError, match="'robot' is unknown"):
         walker_classes().walker_class("robot")
+
+
+def test_a_figure_without_a_source_is_refused(tmp_path, monkeypatch):
+    text = walker_tables.WALKER_CLASSES_FILE.read_text(encoding="utf-8")
+    file = tmp_path / "walker_classes.toml"
+    monkeypatch.setattr(walker_tables, "WALKER_CLASSES_FILE", file)
+    for old, new, message in (
+        ('source = "S: FHWA after Staplin"', 'source = "somewhere"', r"classes\.0\.startup\.source"),
+        ("one = 0.16, two = 0.04", "one = 0.9, two = 0.2", "probabilities sum to at most 1"),
+        ("stroller_child = 0.97", "stroller_child = 0.5", "age group under_13 sum to 0.53"),
+        ('id = "crutches"', 'id = "cane"', "each class must stand once"),
+    ):
+        assert old in text
+        file.write_text(text.replace(old, new, 1), encoding="utf-8")
+        with pytest.raises(ScenarioError, match=message):
+            walker_tables.walker_classes.__wrapped__()
 
 
 def test_occupancy_is_in_the_demand_file(bukmun):

@@ -171,6 +171,7 @@ class Inbox:
             for name, states in self._by_crossing.items()
         }
         self._requests: dict[tuple[str, str], CrossingRequest] = {}
+        self._asked: tuple[CrossingRequest, ...] | None = ()
         self._frames: dict[str, tuple[tuple[Sight, ...], Frame]] = {}
         self.taken: Counter[str] = Counter()
         self.dropped: Counter[Drop] = Counter()
@@ -262,10 +263,12 @@ class Inbox:
         key, measured_ds = (user, message.request_id), _Times(arrival, message.measured_ms).measured_ds
         if not message.crossRequest or message.crossState:
             self._requests.pop(key, None)
+            self._asked = None
             return None
         self._forget_requests(floor(arrival.received_ds))
         if key not in self._requests and sum(source == user for source, _ in self._requests) >= MAX_OPEN:
             return Drop.TOO_MANY_OPEN
+        self._asked = None
         self._requests[key] = CrossingRequest(
             id=f"{user}:{message.request_id}",
             crossing=message.crossing,
@@ -280,11 +283,14 @@ class Inbox:
     def _forget_requests(self, now_ds: int) -> None:
         for key in [key for key, request in self._requests.items() if request.until_ds <= now_ds]:
             del self._requests[key]
+            self._asked = None
 
     def requests(self, now_ds: int) -> tuple[CrossingRequest, ...]:
-        """Return the open requests in order of arrival, and forget those that ran out."""
+        """Return the open requests in order of arrival; the same object while nothing changes."""
         self._forget_requests(now_ds)
-        return tuple(self._requests.values())
+        if self._asked is None:
+            self._asked = tuple(self._requests.values())
+        return self._asked
 
     def frames(self, now_ds: int) -> tuple[Frame, ...]:
         """Return the frame of each crossing in the plan's order; blind where sensors do not cover all of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.catalog import load_site
 
+from .gait import TurnBack
 from .world import STEP_DS, RunSpec, Simulation, build_driver, simulation
 
 
@@ -35,6 +37,15 @@ Changes = list[tuple[int, str]]
 Speeds = list[tuple[int, str, float]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recording:
+    """What a run did to SUMO: lamp rows, turned-back walkers, speeds, each with its time. [0.1 s]"""
+
+    rows: Changes
+    turns: list[TurnBack]
+    speeds: Speeds
+
+
 def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
     """Time a run and its bare replay in turn, in this process.
 
@@ -49,13 +60,13 @@ def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
     """
     site = load_site(spec.site)
     with simulation(spec, site) as opened:
-        rows, speeds = _record(spec, opened)
+        recording = _record(spec, opened)
         env_sps, replay_sps = [], []
         for _ in range(repeat):
             opened.restart()
             env_sps.append(_timed_run(spec, opened))
             opened.restart()
-            replay_sps.append(_timed_replay(spec, opened, rows, speeds))
+            replay_sps.append(_timed_replay(spec, opened, recording))
     ratios = tuple(env / replay for env, replay in zip(env_sps, replay_sps, strict=True))
     return BenchFigures(
         ratio=statistics.median(ratios),
@@ -65,20 +76,24 @@ def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
     )
 
 
-def _record(spec: RunSpec, opened: Simulation) -> tuple[Changes, Speeds]:
-    """Run once, keeping lamp and speed changes; check that their replay gives the same trips."""
+def _record(spec: RunSpec, opened: Simulation) -> _Recording:
+    """Run once, keeping what was done to SUMO; check that its replay gives the same trips."""
     driver = build_driver(spec, load_site(spec.site), opened.connection, is_recording=True)
     for _ in _steps(spec):
         driver.step()
-    rows, speeds = driver.backend.row_changes or [], driver.walkers.speed_changes or []
+    recording = _Recording(
+        rows=driver.backend.row_changes or [],
+        turns=driver.walkers.turns_back,
+        speeds=driver.walkers.speed_changes or [],
+    )
     recorded = opened.outputs
     opened.restart()
-    _timed_replay(spec, opened, rows, speeds)
+    _timed_replay(spec, opened, recording)
     replayed = opened.outputs
     opened.restart()
     if _trips(recorded) != _trips(replayed):
         raise ScenarioError("the replay's trips differ from the run's: the benchmark would compare two runs")
-    return rows, speeds
+    return recording
 
 
 def _trips(outputs: Path) -> list[str]:
@@ -100,18 +115,21 @@ def _timed_run(spec: RunSpec, opened: Simulation) -> float:
     return spec.end_s / (time.perf_counter() - started_s)
 
 
-def _timed_replay(spec: RunSpec, opened: Simulation, rows: Changes, speeds: Speeds) -> float:
-    """Return simulated seconds per second with recorded lamps and speed changes pushed, nothing else."""
+def _timed_replay(spec: RunSpec, opened: Simulation, recording: _Recording) -> float:
+    """Return simulated seconds per second with a recording pushed, nothing else."""
     connection = opened.connection
     signal = load_site(spec.site).plan.sumo.traffic_light
     step, show = connection.simulationStep, connection.trafficlight.setRedYellowGreenState
     set_speed = connection.person.setSpeed
-    row_at, speeds_at = dict(rows), _by_time(speeds)
+    row_at, speeds_at = dict(recording.rows), _by_time(recording.speeds)
+    turns = deque(recording.turns)
     started_s = time.perf_counter()
     for now_ds in _steps(spec):
         row = row_at.get(now_ds)
         if row is not None:
             show(signal, row)
+        while turns and turns[0].at_ds <= now_ds:
+            turns.popleft().apply(connection.person)
         for person, speed_mps in speeds_at.get(now_ds, ()):
             set_speed(person, speed_mps)
         step()

@@ -40,7 +40,8 @@ _SHOWN = (
 )
 @click.option("--hour", default="peak", show_default=True, help="peak, offpeak, night, or an hour 0-23.")
 @click.option("--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="Measured time.")
-@click.option("--detector", default="camera_day", show_default=True, help="Preset of the emulated detector.")
+@click.option("--detector", default="camera_day", show_default=True, metavar="PRESET[:FIELD=VALUE]...",
+              help="Emulated detector, as `camera_day:person_recall=0.8:latency_s=2`.")  # fmt: skip
 @click.option("--backend", default="libsumo", show_default=True, type=click.Choice(["libsumo", "traci"]))
 @click.option("--gui", is_flag=True, help="Watch in sumo-gui (uses traci).")
 @click.option("--extension-max", type=float, help="Of every crossing [s]; default: the plan's.")

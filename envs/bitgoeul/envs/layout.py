@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.plan import Crossing, SitePlan
+from bitgoeul.controller.plan_checks import REFUGE
 
 Connection = Any
 """The `libsumo` module or a `traci` connection: both offer the same calls."""
@@ -29,6 +30,7 @@ class CrossingLayout:
     length_m : length of its lane, the way a walker's position runs. [m]
     start_area, end_area : walking areas where that lane begins and ends.
     start_kerb : kerb of the plan (A or B) at the lane's beginning.
+    island : kerb of the plan that is a refuge between two stages; None if both are kerbs.
     start_xy, end_xy : the lane's ends in the network's coordinates. [m]
     """
 
@@ -38,6 +40,7 @@ class CrossingLayout:
     start_area: str
     end_area: str
     start_kerb: Kerb
+    island: Kerb | None
     start_xy: Point
     end_xy: Point
 
@@ -127,9 +130,9 @@ def _layout(
         )
     kerb_a, kerb_b = crossing.kerbs
     ends = area_legs.get(start_area, set()), area_legs.get(after[0], set())
-    if kerb_a in ends[0] and kerb_b in ends[1]:
+    if _is_at(kerb_a, ends[0]) and _is_at(kerb_b, ends[1]):
         start_kerb: Kerb = "A"
-    elif kerb_b in ends[0] and kerb_a in ends[1]:
+    elif _is_at(kerb_b, ends[0]) and _is_at(kerb_a, ends[1]):
         start_kerb = "B"
     else:
         raise ScenarioError(
@@ -144,9 +147,15 @@ def _layout(
         start_area=start_area,
         end_area=after[0],
         start_kerb=start_kerb,
+        island="A" if kerb_a == REFUGE else "B" if kerb_b == REFUGE else None,
         start_xy=(shape[0][0], shape[0][1]),
         end_xy=(shape[-1][0], shape[-1][1]),
     )
+
+
+def _is_at(kerb: str, legs: set[str]) -> bool:
+    """Tell whether a kerb of the plan is where these legs meet; at a refuge none does."""
+    return not legs if kerb == REFUGE else kerb in legs
 
 
 def lane_strips(

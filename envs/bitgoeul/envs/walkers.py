@@ -1,9 +1,9 @@
-"""The walkers of a running SUMO: who waits, who is on a crossing, when each starts to walk."""
+"""The walkers of a running SUMO: who waits, who is on a crossing, when each starts to walk, and how."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, nan
 from typing import Literal, Protocol
 
@@ -11,15 +11,17 @@ from bitgoeul.controller.backends.sumo import compiled
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.signals import ALL_RED, Lamps, phase_mask
+from bitgoeul.sim_scenarios.walker_trips import STEADY, Gait, gait_of
 
+from .gait import OWN_SPEED, Pacer, TurnBack, stretches, timetable
 from .layout import Connection, CrossingLayout, Kerb, crossing_layouts
 
 UNKNOWN_CLASS = "unknown"
 """Mobility class of a walker whose simulation states none."""
 STANDING_MPS = 0.1
 """Below this speed a person counts as standing. [m/s] [S] SUMO's own halting threshold."""
-WALK_SPEED_KEPT = -1.0
-"""SUMO's `person.setSpeed` value that gives a person their own speed back."""
+TURNS_M = 1.0
+"""Who turns back goes so far up the approach before they come to the crossing again. [m] [A]"""
 
 EntryLamp = Literal["walk", "clearance", "red"]
 
@@ -33,7 +35,7 @@ class Walker:
     id : SUMO's person id.
     crossing : index in `SitePlan.crossings`.
     mobility_class : one of `MOBILITY_CLASSES`, or `unknown`.
-    speed_mps : own free walking speed. [m/s]
+    speed_mps : own free walking speed, the mean over an empty crossing. [m/s]
     startup_s : start-up time if the person waits at the onset of walk. [s]
     kerb : the kerb (A or B) they start from.
     arrived_ds : first seen on the walking area before the crossing. [0.1 s]
@@ -46,6 +48,11 @@ class Walker:
     exited_ds : first seen off the crossing; None before. [0.1 s]
     has_missed_walk : True for who did not start within a whole walk: at the next they are ready at once,
         or a start-up longer than walk would keep them waiting for ever. [A]
+    gait : how they cross beyond speed and start-up.
+    is_on_island : the kerb they start from is the refuge of a two-stage crossing, and there they wait.
+    is_hurrying : walks faster since flashing green.
+    turned_back_ds : when they turned back on the crossing; from then on the far kerb is the one they
+        started from. None if they did not. [0.1 s]
     """
 
     id: str
@@ -62,6 +69,10 @@ class Walker:
     walk_share: float = nan
     exited_ds: int | None = None
     has_missed_walk: bool = False
+    gait: Gait = STEADY
+    is_on_island: bool = False
+    is_hurrying: bool = False
+    turned_back_ds: int | None = None
 
 
 class WalkerListener(Protocol):
@@ -75,7 +86,7 @@ class WalkerListener(Protocol):
 
 
 class WalkerDriver:
-    """Follows the walkers of one junction and delays those who wait when walk begins.
+    """Follows the walkers of one junction, delays those who wait when walk begins, and changes their pace.
 
     Call `observe` right after each simulation step and `act` right before the next one.
 
@@ -94,6 +105,7 @@ class WalkerDriver:
     withdrawals : told of walkers who left a walking area without entering the crossing.
     watchers : called with the time at the end of each `observe`; empty costs nothing.
     speed_changes : (time [0.1 s], person, speed [m/s]; -1 own speed) of each change, None if unasked.
+    turns_back : who turned back on a crossing, for a replay; applied before the speed changes of a time.
     """
 
     def __init__(self, connection: Connection, plan: SitePlan, *, is_recording: bool = False) -> None:
@@ -112,25 +124,30 @@ class WalkerDriver:
         self.withdrawals: list[Callable[[Walker], None]] = []
         self.watchers: list[Callable[[int], None]] = []
         self.speed_changes: list[tuple[int, str, float]] | None = [] if is_recording else None
+        self.turns_back: list[TurnBack] = []
         self._half_step_ds = round(connection.simulation.getDeltaT() * 5)
+        self._pacer = Pacer(self._set_speed, self._half_step_ds)
+        self._clearance_s = tuple(plan.phase(plan.phase_of(each.id)).ped_clear_s for each in plan.crossings)
+        self._have_turned: set[str] = set()
+        self._junction = plan.sumo.junction
         self._bits = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
-        areas = sorted({area for layout in self.layouts for area in (layout.start_area, layout.end_area)})
-        self._areas = tuple(areas)
+        areas = tuple(sorted({area for each in self.layouts for area in (each.start_area, each.end_area)}))
+        self._areas = areas
         self._index_of_edge = {layout.edge: index for index, layout in enumerate(self.layouts)}
         slots = tuple(enumerate([*(layout.edge for layout in self.layouts), *areas]))
         self._turns = (slots[:count] + slots[count::2], slots[:count] + slots[count + 1 :: 2])
         self._turn = 0
         self._last: list[object] = [()] * (count + len(areas))
         self._here: list[dict[str, Walker | None]] = [{} for _ in areas]
-        self._shown: Lamps = ALL_RED
-        self._now_ds = 0
-        self._walk_began_ds = [0] * count
+        self._shown, self._now_ds = ALL_RED, 0
+        self._walk_began_ds, self._clearance_began_ds = [0] * count, [0] * count
         self._walk_entrants: list[list[Walker]] = [[] for _ in range(count)]
         self._held: dict[str, tuple[int, int]] = {}  # person -> (crossing index, release [0.1 s])
         self._remaining: list[list[tuple[Walker, float]]] = [[] for _ in range(count)]
         self._remaining_ds = [-1] * count
         person = connection.person
         self._person = person
+        self._edge = connection.edge
         self._ids_on = compiled(connection, "edge", "getLastStepPersonIDs")
         self._lane_position = compiled(connection, "person", "getLanePosition")
         self._next_edge = compiled(connection, "person", "getNextEdge")
@@ -184,6 +201,7 @@ class WalkerDriver:
             until_ds = now_ds + self._half_step_ds
             for person in [person for person, hold in self._held.items() if hold[1] <= until_ds]:
                 self._release(person, now_ds)
+        self._pacer.act(now_ds)
 
     def remaining_m(self, crossing_index: int) -> list[tuple[Walker, float]]:
         """Return the walkers on a crossing, each with the true distance to the far kerb in metres.
@@ -204,7 +222,7 @@ class WalkerDriver:
         return remaining
 
     def across_m(self, walker: Walker) -> float:
-        """Return how far a walker on a crossing is from its axis, left of its lane's direction positive. [m]"""
+        """Return how far a walker on a crossing is from its axis, left of its lane positive. [m]"""
         layout = self.layouts[walker.crossing]
         (from_x, from_y), (to_x, to_y) = layout.start_xy, layout.end_xy
         x, y = self._position(walker.id)
@@ -230,6 +248,7 @@ class WalkerDriver:
         """Give every delayed walker their own speed back, as on leaving a foreign simulation."""
         for person in list(self._held):
             self._release(person, now_ds)
+        self._pacer.stop_all(now_ds)
 
     def _crossing_changed(self, index: int, ids: tuple[str, ...], now_ds: int) -> None:
         here = self.on_crossing[index]
@@ -241,6 +260,7 @@ class WalkerDriver:
             for person in [person for person in here if person not in still]:
                 walker = here.pop(person)
                 walker.exited_ds = now_ds
+                self._pacer.stop(person, now_ds)
                 for listener in self.listeners:
                     listener.left(walker, now_ds)
         self._remaining_ds[index] = -1
@@ -261,8 +281,73 @@ class WalkerDriver:
         if walker.entry_lamp == "walk":
             self._walk_entrants[index].append(walker)
         self.on_crossing[index][person] = walker
+        if walker.gait is not STEADY:
+            self._set_out(index, walker, now_ds)
         for listener in self.listeners:
             listener.entered(walker, now_ds)
+
+    def _set_out(self, index: int, walker: Walker, now_ds: int) -> None:
+        """Give a walker the pace of their gait; late starters who would not make it hurry at once."""
+        gait, layout = walker.gait, self.layouts[index]
+        metres = self._lane_position(walker.id)
+        at_m = metres if walker.is_forward else layout.length_m - metres
+        if walker.entry_lamp == "clearance" and gait.hurry_factor > 1.0:
+            left_s = self._clearance_s[index] - (now_ds - self._clearance_began_ds[index]) / 10
+            if layout.length_m - at_m > left_s * walker.speed_mps:
+                self._hurry(walker, at_m, now_ds)
+                return
+        if walker.is_on_island and gait.rest_s:
+            gait = replace(gait, rest_s=0.0)  # one rest on the whole way
+        if gait.slow_to < 1.0 or gait.rest_s > 0.0:
+            course = stretches(gait, layout.length_m)
+            changes = timetable(course, at_m=at_m, length_m=layout.length_m, speed_mps=walker.speed_mps)
+            self._pacer.start(walker.id, changes, now_ds)
+
+    def _hurry(self, walker: Walker, at_m: float, now_ds: int) -> None:
+        """Let a walker go faster from here on, without a rest."""
+        gait, length_m = walker.gait, self.layouts[walker.crossing].length_m
+        course = tuple(
+            each._replace(speed_factor=each.speed_factor * gait.hurry_factor, pause_s=0.0)
+            for each in stretches(gait, length_m)
+        )
+        walker.is_hurrying = True
+        changes = timetable(course, at_m=at_m, length_m=length_m, speed_mps=walker.speed_mps)
+        self._pacer.start(walker.id, changes, now_ds)
+
+    def _clearance_began(self, index: int, now_ds: int) -> None:
+        """Let those on the crossing who would not make it turn back or hurry, if they do such things."""
+        self._clearance_began_ds[index] = now_ds
+        length_m = self.layouts[index].length_m
+        for walker, remaining_m in self.remaining_m(index):
+            gait = walker.gait
+            if gait is STEADY or remaining_m <= self._clearance_s[index] * walker.speed_mps:
+                continue
+            at_m = length_m - remaining_m
+            if at_m < gait.turn_within * length_m and self._can_turn(walker):
+                self._turn_back(walker, now_ds)
+            elif gait.hurry_factor > 1.0:
+                self._hurry(walker, at_m, now_ds)
+
+    def _can_turn(self, walker: Walker) -> bool:
+        """Tell whether there is a kerb to go back to, and they have not been there and back before."""
+        return not walker.is_on_island and walker.id not in self._have_turned
+
+    def _turn_back(self, walker: Walker, now_ds: int) -> None:
+        layout, stage = self.layouts[walker.crossing], self._person.getStage(walker.id)
+        approach = stage.edges[0]
+        back_m = -TURNS_M if self._edge.getToJunction(approach) == self._junction else TURNS_M
+        if walker.is_forward:
+            back = (((layout.edge,), 0.0), ((layout.start_area, approach), back_m))
+        else:
+            back = (((layout.edge, approach), back_m),)
+        turn = TurnBack(now_ds, walker.id, (*back, (tuple(stage.edges), stage.arrivalPos)))
+        turn.apply(self._person)
+        self.turns_back.append(turn)
+        self._have_turned.add(walker.id)
+        self._pacer.stop(walker.id, now_ds)
+        walker.turned_back_ds = now_ds
+        walker.is_forward = not walker.is_forward
+        self._remaining_ds[walker.crossing] = -1
 
     def _area_changed(self, slot: int, ids: tuple[str, ...], now_ds: int) -> None:
         area_index = slot - len(self.layouts)
@@ -298,7 +383,8 @@ class WalkerDriver:
         speed_mps = float(stated_speed) if stated_speed else self._person.getMaxSpeed(person)
         layout = self.layouts[index]
         kerb_xy = layout.start_xy if area == layout.start_area else layout.end_xy
-        x, y = self._person.getPosition(person)
+        kerb = layout.kerb_at(area)
+        x, y = self._position(person)
         walk_ds = 10 * hypot(kerb_xy[0] - x, kerb_xy[1] - y) / max(speed_mps, STANDING_MPS)
         return Walker(
             id=person,
@@ -306,9 +392,11 @@ class WalkerDriver:
             mobility_class=mobility_class if mobility_class in MOBILITY_CLASSES else UNKNOWN_CLASS,
             speed_mps=speed_mps,
             startup_s=float(parameter(person, "bitgoeul.startup_s") or 0.0),
-            kerb=layout.kerb_at(area),
+            kerb=kerb,
             arrived_ds=now_ds,
             waiting_since_ds=now_ds + round(walk_ds),
+            gait=gait_of(parameter(person, "bitgoeul.gait")),
+            is_on_island=kerb == layout.island,
         )
 
     def _walk_began(self, index: int, now_ds: int) -> None:
@@ -318,11 +406,16 @@ class WalkerDriver:
         for slot, area in enumerate(self._areas, start=len(self.layouts)):
             if area in (layout.start_area, layout.end_area):
                 self._area_changed(slot, self._ids_on(area), now_ds)
-        for person, walker in self.waiting[index].items():
+        waiting = self.waiting[index].values()
+        standing = [walker for walker in waiting if self._speed(walker.id) < STANDING_MPS]
+        parties = {walker.gait.party for walker in standing if walker.gait.party}
+        if parties:  # they wait for each other
+            standing = [each for each in waiting if each in standing or each.gait.party in parties]
+        for walker in standing:
             delay_ds = 0 if walker.has_missed_walk else round(walker.startup_s * 10)
-            if delay_ds > self._half_step_ds and self._speed(person) < STANDING_MPS:
-                self._held[person] = (index, now_ds + delay_ds)
-                self._set_speed(person, 0.0, now_ds)
+            if delay_ds > self._half_step_ds:
+                self._held[walker.id] = (index, now_ds + delay_ds)
+                self._set_speed(walker.id, 0.0, now_ds)
 
     def _walk_ended(self, index: int, now_ds: int) -> None:
         began_ds = self._walk_began_ds[index]
@@ -334,10 +427,12 @@ class WalkerDriver:
         for person in [person for person, hold in self._held.items() if hold[0] == index]:
             self.waiting[index][person].has_missed_walk = True
             self._release(person, now_ds)
+        if self.lamp(index) == "clearance":
+            self._clearance_began(index, now_ds)
 
     def _release(self, person: str, now_ds: int) -> None:
         del self._held[person]
-        self._set_speed(person, WALK_SPEED_KEPT, now_ds)
+        self._set_speed(person, OWN_SPEED, now_ds)
 
     def _set_speed(self, person: str, speed_mps: float, now_ds: int) -> None:
         self._person.setSpeed(person, speed_mps)

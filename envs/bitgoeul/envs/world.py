@@ -37,7 +37,7 @@ from bitgoeul.controller.policies import (
 from bitgoeul.controller.policies.base import Policy
 from bitgoeul.sim_scenarios.build import build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
-from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
+from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
     LARGEST_SEED,
     STEP_S,
@@ -71,7 +71,7 @@ class RunSpec:
     seed : 0-9,999 training, 10,000-10,999 everyday, 20,000 to 2^31 - 1 test.
     hour : demand period or hour of the day.
     minutes : measured time after the warm-up, > 0. [min]
-    detector : preset of the emulated detector.
+    detector : preset of the emulated detector, with changes if any (`camera_day:latency_s=2`).
     extension_max_s : replaces the plan's extension maxima; None keeps them. [s]
     form : extension form.
     backend : `libsumo` in process, or `traci` over a socket.
@@ -94,7 +94,8 @@ class RunSpec:
 
         Raises
         ------
-        ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset.
+        ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset,
+            a detector's figure out of its range.
         """
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed = {self.seed}: a seed lies between 0 and {LARGEST_SEED}")
@@ -138,7 +139,7 @@ class JunctionDriver(SumoJunction):
     connection : `libsumo`, or a `traci` connection, at time 0.
     plan : the plan the controller runs.
     controller : policy and guard.
-    detector : preset name of the emulated detector.
+    detector : preset of the emulated detector, with changes if any.
     seed : of the detector.
     extension_max_s : what *within the maximum* means; None is the plan's. [s]
     is_recording : keep lamp and speed changes for a replay.
@@ -180,16 +181,25 @@ class Simulation:
     site, seed, hour, end_s : what to simulate.
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
+    trips : who travels; None: drawn from the site's demand.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
-        self, site: Site, *, seed: int, hour: str, end_s: int, backend: str = "libsumo", has_gui: bool = False
+        self,
+        site: Site,
+        *,
+        seed: int,
+        hour: str,
+        end_s: int,
+        backend: str = "libsumo",
+        has_gui: bool = False,
+        trips: Trips | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
             network = build_network(site)
             routes = self.folder / "routes.rou.xml"
-            write_routes(draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
+            write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
             options = sumo_options(
                 network=network.net_path,
                 additional=network.additional_path,

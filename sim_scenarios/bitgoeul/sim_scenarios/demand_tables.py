@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.plan import SitePlan
 
-SHARE_TOLERANCE = 1e-6
-"""How far shares that must sum to 1 may be off, for decimals in a file."""
+from .tables import PerHour, Positive, Share, Strict, TruncatedNormal, check_shares, read_table
+from .walker_tables import walker_classes
+
 HOURS_A_DAY = 24
-WALKER_CLASSES_FILE = Path(__file__).parent / "walker_classes.toml"
-
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-PerHour = Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, le=1_000, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Approach(_Strict):
+class Approach(Strict):
     """Peak vehicle flow of one leg by turn, in vehicles per hour."""
 
     leg: str
@@ -45,7 +35,7 @@ class Approach(_Strict):
         return flows.get(turn, 0.0)
 
 
-class VehicleType(_Strict):
+class VehicleType(Strict):
     """A kind of vehicle: its share of the flow, persons in it, and its SUMO class and length."""
 
     id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -55,21 +45,7 @@ class VehicleType(_Strict):
     length_m: Positive
 
 
-class TruncatedNormal(_Strict):
-    """A normal distribution cut off at both ends of `clip` (conditioned, not clamped)."""
-
-    mean: Positive
-    sd: Positive
-    clip: tuple[Positive, Positive]
-
-    @model_validator(mode="after")
-    def _clip_holds_the_mean(self) -> Self:
-        if not self.clip[0] < self.mean < self.clip[1]:
-            raise ValueError(f"mean {self.mean} must lie inside clip {list(self.clip)}")
-        return self
-
-
-class CrossingDemand(_Strict):
+class CrossingDemand(Strict):
     """Peak walkers of one crossing, in persons per hour."""
 
     id: str
@@ -77,8 +53,35 @@ class CrossingDemand(_Strict):
     from_kerb_a_share: Share
 
 
-class Period(_Strict):
-    """Hours of the day that share one level of flow, relative to the peak flows of the file."""
+class WhoWalks(Strict):
+    """Who the walkers are: shares of the mobility classes, or of the age groups that they follow from."""
+
+    mobility_mix: dict[str, Share] | None = None
+    age_structure: dict[str, Share] | None = None
+
+    @model_validator(mode="after")
+    def _says_it_once(self) -> Self:
+        if self.mobility_mix is not None and self.age_structure is not None:
+            raise ValueError("give mobility_mix or age_structure, not both")
+        if self.mobility_mix is not None:
+            check_shares("mobility_mix", self.mobility_mix, MOBILITY_CLASSES)
+        if self.age_structure is not None:
+            walker_classes().mix_of_ages(self.age_structure)
+        return self
+
+    @property
+    def mix(self) -> dict[str, float] | None:
+        """Return the shares of the mobility classes, or None where nothing is said of them."""
+        if self.age_structure is not None:
+            return walker_classes().mix_of_ages(self.age_structure)
+        return self.mobility_mix
+
+
+class Period(WhoWalks):
+    """Hours of the day that share one level of flow, relative to the peak flows of the file.
+
+    Its own `mobility_mix` or `age_structure`, if any, stands in place of the file's.
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     hours: tuple[Annotated[int, Field(ge=0, lt=HOURS_A_DAY)], ...]
@@ -86,7 +89,7 @@ class Period(_Strict):
     walker_factor: Annotated[float, Field(ge=0, le=3)]
 
 
-class Demand(_Strict):
+class Demand(WhoWalks):
     """A site's `demand.toml`: flows, mixes and periods.
 
     `yield_gap_m` is how far a walker must be from a turning car's path for the car to go first. [m]
@@ -98,24 +101,14 @@ class Demand(_Strict):
     vehicle_types: tuple[VehicleType, ...]
     vehicle_speed_factor: TruncatedNormal
     crossings: tuple[CrossingDemand, ...]
-    mobility_mix: dict[str, Share]
     periods: tuple[Period, ...]
 
     @model_validator(mode="after")
-    def _shares_sum_to_one(self) -> Self:
-        for name, shares in (
-            ("vehicle_types", [each.share for each in self.vehicle_types]),
-            ("mobility_mix", list(self.mobility_mix.values())),
-        ):
-            if abs(sum(shares) - 1.0) > SHARE_TOLERANCE:
-                raise ValueError(f"the shares of {name} sum to {sum(shares):g}; they must sum to 1")
-        return self
-
-    @model_validator(mode="after")
-    def _classes_are_known(self) -> Self:
-        unknown = sorted(set(self.mobility_mix) - set(MOBILITY_CLASSES))
-        if unknown:
-            raise ValueError(f"mobility_mix has {unknown}; known are {', '.join(MOBILITY_CLASSES)}")
+    def _vehicles_and_walkers_are_whole(self) -> Self:
+        shares = {each.id: each.share for each in self.vehicle_types}
+        check_shares("vehicle_types", shares, shares)
+        if self.mix is None:
+            raise ValueError("give mobility_mix or age_structure: who are the walkers?")
         return self
 
     @model_validator(mode="after")
@@ -139,6 +132,15 @@ class Demand(_Strict):
         names = ", ".join(period.name for period in self.periods)
         raise ScenarioError(f"hour {hour!r} is unknown; give one of {names}, or an hour 0 to 23")
 
+    def mix_at(self, hour: str | int) -> dict[str, float]:
+        """Return the shares of the mobility classes among all persons of a period, summing to 1.
+
+        Raises
+        ------
+        ScenarioError : no such period.
+        """
+        return self.period(hour).mix or self.mix or {}
+
     def persons_in(self, vehicle_type: str) -> float:
         """Return how many persons sit in a vehicle of a type (its id).
 
@@ -150,75 +152,6 @@ class Demand(_Strict):
             if each.id == vehicle_type:
                 return each.persons
         raise ValueError(f"vehicle type {vehicle_type!r} is not in the demand file")
-
-
-class WalkerClass(_Strict):
-    """How one mobility class moves, with where the figures come from."""
-
-    id: Literal[MOBILITY_CLASSES]  # type: ignore[valid-type]
-    speeds: Annotated[tuple[TruncatedNormal, ...], Field(min_length=1)]
-    startup_mean_s: Positive
-    startup_p85_s: Positive
-    late_share: Share
-    sources: str = Field(min_length=1)
-
-
-class WalkerClasses(_Strict):
-    """The table of all mobility classes (`walker_classes.toml`)."""
-
-    schema_version: Literal[1]
-    startup_max_s: Positive
-    late_window_s: Positive
-    classes: tuple[WalkerClass, ...]
-
-    @model_validator(mode="after")
-    def _every_class_stands_once(self) -> Self:
-        if sorted(each.id for each in self.classes) != sorted(MOBILITY_CLASSES):
-            raise ValueError(f"each class must stand once: {', '.join(MOBILITY_CLASSES)}")
-        return self
-
-    def walker_class(self, mobility_class: str) -> WalkerClass:
-        """Return one class by its id.
-
-        Raises
-        ------
-        ValueError : no such class.
-        """
-        for each in self.classes:
-            if each.id == mobility_class:
-                return each
-        raise ValueError(f"mobility class {mobility_class!r} is unknown")
-
-
-Table = TypeVar("Table", bound=BaseModel)
-
-
-def read_table(path: Path, model: type[Table]) -> Table:
-    """Read a TOML file into a strict model.
-
-    Parameters
-    ----------
-    path : the file.
-    model : what it must look like.
-
-    Raises
-    ------
-    ScenarioError : the file is missing, is no TOML or has faults; all are named with their place.
-    """
-    try:
-        document: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        reason = fault.strerror if isinstance(fault, OSError) else fault
-        raise ScenarioError(f"{path}: cannot be read: {reason}") from None
-    try:
-        return model.model_validate(document)
-    except ValidationError as fault:
-        faults = fault.errors(include_url=False)
-        lines = "".join(
-            f"\n  {'.'.join(map(str, each['loc'])) or 'file'}: {each['msg'].removeprefix('Value error, ')}"
-            for each in faults
-        )
-        raise ScenarioError(f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''}{lines}") from None
 
 
 def load_demand(path: Path, plan: SitePlan) -> Demand:
@@ -247,9 +180,3 @@ def load_demand(path: Path, plan: SitePlan) -> Demand:
             if approach.veh_per_h(turn) and (approach.leg, turn) not in movements:
                 raise ScenarioError(f"{path}: leg {approach.leg} has {turn} flow but no such movement")
     return demand
-
-
-@lru_cache(maxsize=1)
-def walker_classes() -> WalkerClasses:
-    """Return the shipped table of mobility classes, read once."""
-    return read_table(WALKER_CLASSES_FILE, WalkerClasses)
