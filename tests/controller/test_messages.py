@@ -267,6 +267,22 @@ class TestSeveralSensors:
         self.send(inbox, "b", objects=[person(1), person(2)])
         assert [track.id for track in frame_of(inbox, "XN").on_crossing] == ["a:1", "b:1", "b:2"]
 
+    def test_two_cameras_in_turn_make_nobody_lost_and_mistake_nobody_for_another(self):
+        inbox, needs = self.inbox(a="crossing", b="crossing"), NeedEstimator(find_plan(SITE))
+        for at_ms in range(0, 3_000, 50):  # 10 pictures a second each, one between two of the other
+            near = [
+                person(number, x_m=3.0 + speed_mps * at_ms / 1_000, vx_mps=speed_mps)
+                for number, speed_mps in enumerate((1.2, 1.0, 0.9))
+            ]
+            seen_by_b = near if at_ms > 1_000 else near[:2]  # the third comes into its view later
+            self.send(
+                inbox, "b" if at_ms % 100 else "a", at_ms, objects=near if at_ms % 100 == 0 else seen_by_b
+            )
+            needs.update(inbox.frames(5_000 + at_ms // 100))
+            if at_ms >= 100:
+                assert not any(person.gone_ds >= 0 for person in needs.people(1))
+        assert {each.track.id for each in needs.people(1)} == {"a:0", "a:1", "a:2", "b:0", "b:1", "b:2"}
+
     def test_half_a_view_is_blind_and_two_halves_are_whole(self):
         inbox = self.inbox(a="crossing", b="crossing")
         self.send(inbox, "a", to_m=10.0)
