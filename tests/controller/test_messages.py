@@ -399,3 +399,13 @@ class TestSourcesFile:
         with pytest.raises(ScenarioError, match=message) as fault:
             self.write(tmp_path, text)
         assert "sources.toml" in str(fault.value)
+
+
+def test_a_flood_of_status_messages_is_cut_too(inbox):
+    reasons = [inbox.deliver(arrival(status("online"))) for _ in range(25)]
+    assert reasons == [None] * 20 + [Drop.TOO_FAST] * 5
+
+
+def test_what_is_too_large_is_explained_by_its_size():
+    assert explain("detections", b" " * 65_537) == "65537 bytes; at most 65536 are read"
+    assert explain("detections", payload(picture())) == ""
