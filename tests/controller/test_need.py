@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES, CrossingRequest, Frame, Track, Zone
-from bitgoeul.controller.need import NeedEstimator, Person
+from bitgoeul.controller.need import NeedEstimator, Noise, Person
 from bitgoeul.controller.plan import load_plan
 from bitgoeul.controller.walking import lognormal
 
@@ -63,7 +63,7 @@ def test_people_count_on_their_own_crossing_only():
 def test_at_first_sight_the_need_is_the_classs():
     needs = NeedEstimator(PLAN)
     needs.update(frames(0, track(10.0, 0.0)))  # nothing is known of the speed yet
-    person = Person(track(10.0, 0.0), 35.0)
+    person = Person(track(10.0, 0.0), 35.0, Noise())
     person.walked_mps = 0.0
     # An adult walks 1.29 m/s, sd 0.27; 0.3 m of margin; who stands may stand for 10 s more.
     assert needs.need(XW, 0, quantile=0.5) == pytest.approx(10 + 10.3 / 1.29, rel=0.03)
@@ -73,7 +73,7 @@ def test_at_first_sight_the_need_is_the_classs():
 
 def test_the_filter_is_a_kalman_filter():
     # By hand: P = diag(0.35^2, 0.5^2 + 0.15^2); half a second later 0.9 m nearer than the speed says.
-    person = Person(track(20.0, 1.0), 35.0)
+    person = Person(track(20.0, 1.0), 35.0, Noise())
     assert person.follow(track(19.4, 0.0, at_ds=5))
     prior = np.array([[0.35**2 + 0.25 * 0.2725, -0.5 * 0.2725], [-0.5 * 0.2725, 0.2725 + 0.003]])
     gain = prior[:, 0] / (prior[0, 0] + 0.35**2)
@@ -84,7 +84,7 @@ def test_the_filter_is_a_kalman_filter():
         (left[0, 0], left[0, 1], left[1, 1])
     )
     # With a stated speed, both at once: the same as one after the other.
-    both = Person(track(20.0, 1.0), 35.0)
+    both = Person(track(20.0, 1.0), 35.0, Noise())
     assert both.follow(track(19.4, 1.3, at_ds=5))
     gains = prior @ np.linalg.inv(prior + np.diag([0.35**2, 0.15**2]))
     state = np.array([19.5, 1.0]) + gains @ np.array([-0.1, 0.3])

@@ -33,16 +33,20 @@ from .walking import (
 
 # --- the filter: what a sensor is good for, and how people change their speed ---------------------
 POSITION_VAR_M2 = 0.35**2
-"""Variance of a measured distance [A: between presets camera_day and camera_night]. [m2]"""
+"""Variance of a measured distance before the sensor is known [A]. [m2]"""
 SPEED_VAR = 0.15**2
-"""Variance of a measured speed [A: the same]. [m2/s2]"""
+"""Variance of a measured speed before the sensor is known [A]. [m2/s2]"""
+NOISE_RANGE = (0.25, 16.0)
+"""How far a sensor's variances may come to differ from those [A]."""
+NOISE_WEIGHT = 0.02
+"""How much one track tells of its sensor's noise [A]."""
 SPEED_DRIFT = 0.006
 """By how much the variance of a person's speed grows in a second unseen [A]. [m2/s3]"""
 FIRST_SPEED_VAR = 0.5**2
 """Variance of the speed at first sight, besides what the sensor says of it [A]. [m2/s2]"""
 JUMP_M = 2.0
-"""Nobody is measured further than this from where they must be, and four deviations: another person. [m]"""
-JUMP_DEVIATIONS = 4.0
+"""Nobody is measured further than this, and four deviations, from where they must be. [m] [A]"""
+JUMP = 4.0**2
 SURPRISE = 3.0**2
 """Squared deviations beyond which a person must have changed their speed: what was known of it is let go."""
 WALKED_WEIGHT = 0.15
@@ -52,10 +56,14 @@ REJOIN_M = 1.5
 
 # --- the prediction ---------------------------------------------------------------------------------
 FUTURE_SPREAD = 0.05
-"""Relative spread of the speed still to come about the speed now: crowding, weaving, tiring [A]."""
+"""Spread of the speed still to come about the speed now: crowding, weaving, tiring [A]. [m/s]"""
+TIRING = 0.12
+"""Who walks at 0.6 m/s takes this share longer than at the speed seen: they tire and rest [A]."""
+TIRELESS_MPS, TIRED_MPS = 1.1, 0.6
+"""Speeds at which nobody tires, and from which on all do; in between in proportion [A]. [m/s]"""
 KERB_MARGIN_M = 0.3
 """Added to every distance: who is off is seen to be off half a step later [A]. [m]"""
-KERB_VAR_M2 = 0.3**2
+KERB_VAR_M2 = 0.4**2
 """Variance of where a person is off the crossing, besides that of the filter [A]. [m2]"""
 STANDING_MPS = 0.2
 """Who is slower stands, and counts at the speed walked before, after a pause. [m/s] [A]"""
@@ -76,6 +84,32 @@ _NARROWEST, _WIDER, _WIDTHS = 0.05, 1.5, 8
 _SPREADS = tuple(spread_matrix(_NARROWEST * _WIDER**step) for step in range(_WIDTHS))
 
 
+class Noise:
+    """How noisy the sensor of one crossing is, learnt from how far its tracks are off what was expected.
+
+    Attributes
+    ----------
+    position_var, speed_var : of a measured distance [m2] and speed [m2/s2].
+    """
+
+    __slots__ = ("position_var", "speed_var")
+
+    def __init__(self) -> None:
+        self.position_var, self.speed_var = POSITION_VAR_M2, SPEED_VAR
+
+    def saw_distance(self, surprise: float) -> None:
+        """Learn from a squared distance off, over its variance: 1 in the mean where the noise is right."""
+        least, most = NOISE_RANGE
+        changed = self.position_var * (1 + NOISE_WEIGHT * (min(surprise, SURPRISE) - 1))
+        self.position_var = min(max(changed, least * POSITION_VAR_M2), most * POSITION_VAR_M2)
+
+    def saw_speed(self, surprise: float) -> None:
+        """Learn from a squared speed off, over its variance."""
+        least, most = NOISE_RANGE
+        changed = self.speed_var * (1 + NOISE_WEIGHT * (min(surprise, SURPRISE) - 1))
+        self.speed_var = min(max(changed, least * SPEED_VAR), most * SPEED_VAR)
+
+
 class Person:
     """What is known of one detected person on a crossing: a Kalman filter and a memory.
 
@@ -83,6 +117,7 @@ class Person:
     ----------
     track : the track at first sight.
     length_m : of the crossing. [m]
+    noise : of the crossing's sensor.
 
     Attributes
     ----------
@@ -106,6 +141,7 @@ class Person:
         "in_frame_ds",
         "is_confirmed",
         "length_m",
+        "noise",
         "prior",
         "remaining_m",
         "remaining_var",
@@ -116,15 +152,15 @@ class Person:
         "walked_var",
     )
 
-    def __init__(self, track: Track, length_m: float) -> None:
+    def __init__(self, track: Track, length_m: float, noise: Noise) -> None:
         self.track = track
-        self.length_m = length_m
+        self.length_m, self.noise = length_m, noise
         self.prior = speed_prior(track.class_probabilities)
         self.remaining_m = self.first_m = track.remaining_m
         self.speed_mps = track.speed_mps
         self.first_ds = track.measured_ds
-        self.remaining_var, self.both_var = POSITION_VAR_M2, 0.0
-        self.speed_var = FIRST_SPEED_VAR + SPEED_VAR
+        self.remaining_var, self.both_var = noise.position_var, 0.0
+        self.speed_var = FIRST_SPEED_VAR + noise.speed_var
         self.walked_mps, self.walked_var = 0.0, FIRST_SPEED_VAR
         self.is_confirmed = False
         self.in_frame_ds = self.gone_ds = self.forget_ds = -1
@@ -147,14 +183,17 @@ class Person:
         p_uu = self.speed_var + SPEED_DRIFT * dt_s
         x_m = self.remaining_m - self.speed_mps * dt_s
         off_m = track.remaining_m - x_m
-        s = p_xx + POSITION_VAR_M2
-        if abs(off_m) > JUMP_M and off_m * off_m > JUMP_DEVIATIONS**2 * s and not anyway:
+        noise = self.noise
+        s = p_xx + noise.position_var
+        surprise = off_m * off_m / s
+        if surprise > JUMP and abs(off_m) > JUMP_M and not anyway:
             return False
-        if off_m * off_m > SURPRISE * s:
+        noise.saw_distance(surprise)
+        if surprise > SURPRISE:
             p_uu += FIRST_SPEED_VAR
             p_xu -= FIRST_SPEED_VAR * dt_s
             p_xx += FIRST_SPEED_VAR * dt_s * dt_s
-            s = p_xx + POSITION_VAR_M2
+            s = p_xx + noise.position_var
         k_x, k_u = p_xx / s, p_xu / s
         x_m += k_x * off_m
         u_mps = self.speed_mps + k_u * off_m
@@ -163,9 +202,12 @@ class Person:
         p_xu *= 1 - k_x
         if track.speed_mps > 0.0:
             off_mps = track.speed_mps - u_mps
-            if off_mps * off_mps > SURPRISE * (p_uu + SPEED_VAR):
+            s = p_uu + noise.speed_var
+            surprise = off_mps * off_mps / s
+            noise.saw_speed(surprise)
+            if surprise > SURPRISE:
                 p_uu += FIRST_SPEED_VAR
-            s = p_uu + SPEED_VAR
+                s = p_uu + noise.speed_var
             k_x, k_u = p_xu / s, p_uu / s
             x_m += k_x * off_mps
             u_mps += k_u * off_mps
@@ -218,16 +260,20 @@ def beliefs(people: Sequence[Person]) -> tuple[Array, Array, Array]:
 
     Notes
     -----
-    p(v) ~ prior(v) N(u; v, var u), spread by r with r^2 = FUTURE_SPREAD^2 + var(distance) / distance^2.
+    p(v) ~ prior(v) N(u; v, var u), spread by r, r^2 = (FUTURE_SPREAD / u)^2 + var(distance) / distance^2.
     """
     outlooks = np.array([person.outlook() for person in people])
     distance_m, distance_var, speed_mps, variance, pause_s = outlooks.T
-    distance_m = distance_m + KERB_MARGIN_M
-    off = (SPEED_MPS - speed_mps[:, None]) ** 2 * ((speed_mps > 0.0) / (-2.0 * variance))[:, None]
+    is_seen = speed_mps > 0.0
+    tired = np.minimum(np.maximum((TIRELESS_MPS - speed_mps) / (TIRELESS_MPS - TIRED_MPS), 0.0), 1.0)
+    distance_m = distance_m * (1.0 + TIRING * tired * is_seen) + KERB_MARGIN_M
+    off = (SPEED_MPS - speed_mps[:, None]) ** 2 * (is_seen / (-2.0 * variance))[:, None]
     prior = np.concatenate([person.prior for person in people]).reshape(len(people), GRID_SIZE)
     weights = prior * np.exp(np.maximum(off, LOG_NEGLIGIBLE))
-    spread = np.sqrt(FUTURE_SPREAD**2 + (distance_var + KERB_VAR_M2) / distance_m**2)
-    steps = np.minimum(np.log(spread / _NARROWEST) / log(_WIDER) + 0.5, _WIDTHS - 1).astype(np.intp)
+    future = FUTURE_SPREAD / np.where(is_seen, np.maximum(speed_mps, STANDING_MPS), 1.0)
+    spread = np.sqrt(future * future + (distance_var + KERB_VAR_M2) / distance_m**2)
+    wide = np.log(spread / _NARROWEST) / log(_WIDER) + 0.5
+    steps = np.minimum(np.maximum(wide, 0.0), _WIDTHS - 1).astype(np.intp)
     for step in set(steps.tolist()):
         alike = steps == step
         weights[alike] = weights[alike] @ _SPREADS[step]
@@ -256,6 +302,7 @@ class NeedEstimator:
 
     def __init__(self, plan: SitePlan) -> None:
         self._lengths_m = tuple(crossing.length_m for crossing in plan.crossings)
+        self._noises = tuple(Noise() for _ in plan.crossings)
         self._index = {crossing.id: index for index, crossing in enumerate(plan.crossings)}
         self._people: tuple[dict[str, Person], ...] = tuple({} for _ in plan.crossings)
         self._frames: list[Frame | None] = [None for _ in plan.crossings]
@@ -307,7 +354,7 @@ class NeedEstimator:
                     del people[name]
                 person.follow(track, anyway=True)
             else:
-                person = Person(track, self._lengths_m[index])
+                person = Person(track, self._lengths_m[index], self._noises[index])
             displaced = people.get(track.id)
             if displaced is not None:  # their number went to somebody else: kept as lost, under another
                 renamed = f"{track.id} until {at_ds}"

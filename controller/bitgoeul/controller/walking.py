@@ -157,7 +157,7 @@ def slowest_of(cumulative: Array, quantile: float) -> Array:
     quantile : of the time to clear, within (0, 1).
     """
     aim = 1.0 - quantile
-    place = (cumulative < aim).sum(axis=1)
+    place = np.minimum((cumulative < aim).sum(axis=1), GRID_SIZE - 1)
     rows, below = np.arange(len(place)), np.maximum(place - 1, 0)
     low, high = cumulative[rows, below], cumulative[rows, np.maximum(place, 1)]
     share = np.minimum(np.maximum((aim - low) / (high - low), 0.0), 1.0)

@@ -183,6 +183,15 @@ class EmulatedDetector:
         """Tell whether a walker was ever in a picture while on a crossing; for the measures only."""
         return walker_id in self._detected
 
+    def walkers_by_track(self) -> dict[str, Walker]:
+        """Return who on a crossing has which track's number in the last picture; for evaluations only."""
+        return {
+            person.number: walker
+            for walkers in self._driver.on_crossing
+            for walker in walkers.values()
+            if (person := self._people.get(walker.id)) is not None
+        }
+
     def entered(self, walker: Walker, now_ds: int) -> None:
         """Learn that a walker is now on a crossing: nothing to do until the next picture."""
 

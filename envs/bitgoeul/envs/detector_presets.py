@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.errors import ScenarioError
-from bitgoeul.sim_scenarios.demand_tables import SHARE_TOLERANCE, read_table
+from bitgoeul.sim_scenarios.tables import SHARE_TOLERANCE, read_table
 
 from .detector_classes import ClassRow, ClassTable
 

@@ -1,8 +1,9 @@
-"""Is the stated need met? The estimate against walkers whose truth is known, seen through emulated sensors."""
+"""Is the stated need met? The estimate against the truth of walkers seen through emulated sensors."""
 
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ QUANTILES: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 STATED: Final = 0.95
 EVERY_DS: Final = 10
 """People are asked after once a second. [0.1 s]"""
+PICTURES: Final = 40
+"""Pictures for which is known who had which number: 20 s, longer than any is on its way."""
 RESAMPLES: Final = 1000
 CRAWL_MPS: Final = 0.1
 """Least speed of a baseline that divides by the last one seen. [m/s]"""
@@ -122,8 +125,7 @@ def run_trial(trial: Trial) -> tuple[pl.DataFrame, pl.DataFrame]:
             record = _Record(trial, driver)
             while driver.now_ds < spec.end_s * 10:
                 driver.step()
-                if driver.now_ds % EVERY_DS == 0:
-                    record.note(driver.now_ds)
+                record.note(driver.now_ds)
     return record.people(), record.crossings()
 
 
@@ -132,11 +134,16 @@ class _Record:
 
     def __init__(self, trial: Trial, driver: Any) -> None:
         self._trial, self._driver = trial, driver
+        self._who: deque[tuple[int, dict[str, Any]]] = deque(maxlen=PICTURES)
         self._rows: list[tuple[Any, list[Any]]] = []
         self._last: list[tuple[list[Any], list[Any]]] = []
 
     def note(self, now_ds: int) -> None:
         driver, needs = self._driver, self._driver.loop.needs
+        self._who.append((now_ds, driver.detector.walkers_by_track()))
+        if now_ds % EVERY_DS:
+            return
+        who = dict(self._who)
         for index, crossing in enumerate(driver.plan.crossings):
             people = tuple(needs.people(index))
             if not people:
@@ -144,7 +151,7 @@ class _Record:
             present = []
             stated = needs.needs(index, now_ds, QUANTILES)
             for person, quantiles_s in zip(people, stated, strict=True):
-                walker = driver.detector.walker_of(person.track.id)
+                walker = who.get(person.track.measured_ds, {}).get(person.track.id)
                 if walker is None or person.gone_ds >= 0 or walker.exited_ds is not None:
                     continue
                 present.append(walker)

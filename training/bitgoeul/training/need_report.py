@@ -99,7 +99,7 @@ def _sentence(figures: dict[str, Any], trials: int) -> str:
     return (
         f"In {trials} runs {walkers_n:,} walkers were asked after once a second: how long do you still need? "
         f"The {STATED:.0%} quantile was long enough {figures['coverage']:.1%} of the time (95 % interval "
-        f"over walkers {low:.1%} to {high:.1%}). Unless the command says --calibration, no length, class mix, "
+        f"over walkers {low:.1%} to {high:.1%}). Without --calibration, no length, class mix, "
         "sensor or seed of these runs was used to choose the figures of the estimate."
     )
 
