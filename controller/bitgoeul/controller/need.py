@@ -36,7 +36,8 @@ POSITION_VAR_M2 = 0.35**2
 """Variance of a measured distance before the sensor is known [A]. [m2]"""
 SPEED_VAR = 0.15**2
 """Variance of a measured speed before the sensor is known [A]. [m2/s2]"""
-NOISE_RANGE = (0.25, 16.0)
+LEAST_POSITION_VAR_M2, MOST_POSITION_VAR_M2 = 0.25 * POSITION_VAR_M2, 16 * POSITION_VAR_M2
+LEAST_SPEED_VAR, MOST_SPEED_VAR = 0.25 * SPEED_VAR, 16 * SPEED_VAR
 """How far a sensor's variances may come to differ from those [A]."""
 NOISE_WEIGHT = 0.02
 """How much one track tells of its sensor's noise [A]."""
@@ -77,7 +78,7 @@ MOVING_MPS = 0.3
 """A track at least once this fast is a confirmed person [A]. [m/s]"""
 MOVED_M = 1.0
 """A track that has come this far is a confirmed person [A]. [m]"""
-BRACKET_POINTS = 8
+BRACKET_POINTS = 6
 """Points in time at which the chance that everybody is clear is worked out."""
 
 _NARROWEST, _WIDER, _WIDTHS = 0.05, 1.5, 8
@@ -96,18 +97,6 @@ class Noise:
 
     def __init__(self) -> None:
         self.position_var, self.speed_var = POSITION_VAR_M2, SPEED_VAR
-
-    def saw_distance(self, surprise: float) -> None:
-        """Learn from a squared distance off, over its variance: 1 in the mean where the noise is right."""
-        least, most = NOISE_RANGE
-        changed = self.position_var * (1 + NOISE_WEIGHT * (min(surprise, SURPRISE) - 1))
-        self.position_var = min(max(changed, least * POSITION_VAR_M2), most * POSITION_VAR_M2)
-
-    def saw_speed(self, surprise: float) -> None:
-        """Learn from a squared speed off, over its variance."""
-        least, most = NOISE_RANGE
-        changed = self.speed_var * (1 + NOISE_WEIGHT * (min(surprise, SURPRISE) - 1))
-        self.speed_var = min(max(changed, least * SPEED_VAR), most * SPEED_VAR)
 
 
 class Person:
@@ -182,38 +171,37 @@ class Person:
         p_xx = self.remaining_var - (self.both_var + p_xu) * dt_s
         p_uu = self.speed_var + SPEED_DRIFT * dt_s
         x_m = self.remaining_m - self.speed_mps * dt_s
-        off_m = track.remaining_m - x_m
-        noise = self.noise
+        off_m, noise = track.remaining_m - x_m, self.noise
         s = p_xx + noise.position_var
         surprise = off_m * off_m / s
         if surprise > JUMP and abs(off_m) > JUMP_M and not anyway:
             return False
-        noise.saw_distance(surprise)
         if surprise > SURPRISE:
-            p_uu += FIRST_SPEED_VAR
+            surprise, p_uu = SURPRISE, p_uu + FIRST_SPEED_VAR
             p_xu -= FIRST_SPEED_VAR * dt_s
             p_xx += FIRST_SPEED_VAR * dt_s * dt_s
             s = p_xx + noise.position_var
+        learnt = noise.position_var * (1.0 + NOISE_WEIGHT * (surprise - 1.0))
+        if LEAST_POSITION_VAR_M2 < learnt < MOST_POSITION_VAR_M2:
+            noise.position_var = learnt
         k_x, k_u = p_xx / s, p_xu / s
-        x_m += k_x * off_m
-        u_mps = self.speed_mps + k_u * off_m
+        x_m, u_mps = x_m + k_x * off_m, self.speed_mps + k_u * off_m
         p_uu -= k_u * p_xu
-        p_xx *= 1 - k_x
-        p_xu *= 1 - k_x
+        p_xx, p_xu = (1.0 - k_x) * p_xx, (1.0 - k_x) * p_xu
         if track.speed_mps > 0.0:
             off_mps = track.speed_mps - u_mps
             s = p_uu + noise.speed_var
             surprise = off_mps * off_mps / s
-            noise.saw_speed(surprise)
             if surprise > SURPRISE:
-                p_uu += FIRST_SPEED_VAR
+                surprise, p_uu = SURPRISE, p_uu + FIRST_SPEED_VAR
                 s = p_uu + noise.speed_var
+            learnt = noise.speed_var * (1.0 + NOISE_WEIGHT * (surprise - 1.0))
+            if LEAST_SPEED_VAR < learnt < MOST_SPEED_VAR:
+                noise.speed_var = learnt
             k_x, k_u = p_xu / s, p_uu / s
-            x_m += k_x * off_mps
-            u_mps += k_u * off_mps
+            x_m, u_mps = x_m + k_x * off_mps, u_mps + k_u * off_mps
             p_xx -= k_x * p_xu
-            p_xu *= 1 - k_u
-            p_uu *= 1 - k_u
+            p_xu, p_uu = (1.0 - k_u) * p_xu, (1.0 - k_u) * p_uu
         self.remaining_m, self.speed_mps = max(0.0, x_m), u_mps
         self.remaining_var, self.both_var, self.speed_var = p_xx, p_xu, p_uu
         self._note(track)
