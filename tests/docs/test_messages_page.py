@@ -76,6 +76,11 @@ def test_the_access_list_is_the_one_that_the_tests_try():
     for kind in ("detections", "requests", "status"):
         assert f"pattern write bitgoeul/v1/bukmun_5/%u/{kind}\n" in PAGE
         assert f'"{kind}"' in tried
-    for line in ("require_certificate true", "use_identity_as_username true", "persistence true"):
+    for line in (
+        "require_certificate true",
+        "use_identity_as_username true",
+        "use_username_as_clientid true",
+        "persistence true",
+    ):
         assert f"\n{line}\n" in PAGE
         assert f'"{line}"' in tried

@@ -53,6 +53,7 @@ class Mosquitto:
             f"keyfile {folder}/localhost.key",
             "require_certificate true",
             "use_identity_as_username true",
+            "use_username_as_clientid true",
             f"acl_file {folder}/acl",
             "persistence true",
             f"persistence_location {folder}/",

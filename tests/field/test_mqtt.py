@@ -173,6 +173,20 @@ def test_a_camera_that_speaks_for_another_is_dropped_by_the_broker(source, camer
     assert source.inbox.taken["detections"] == 1
 
 
+def test_a_camera_that_calls_itself_the_controller_neither_replaces_it_nor_hears_others(
+    source, camera, mosquitto
+):
+    heard = []
+    forged = mosquitto.broker("cam_b")
+    impostor = Line(forged, SITE, "controller", on_message=heard.append, kinds=("detections",))
+    impostor.open(wait_s=10)
+    camera.send(1)
+    eventually(source, lambda frames: frames["XN"].is_healthy)
+    impostor.close()
+    assert source.line.connections == 1
+    assert heard == []  # nor may it listen
+
+
 def test_a_camera_that_names_another_on_its_own_topic_is_dropped_by_us(source, camera):
     camera.send(1, sender="cam_b")
     eventually(source, lambda _: source.inbox.dropped[Drop.WRONG_SENDER] == 1)
