@@ -9,11 +9,12 @@ import base64
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TextIO
+from typing import Annotated, Any, Final, Self, TextIO
 
 from pydantic import Field, ValidationError
 
@@ -27,6 +28,8 @@ from .plan import SitePlan
 RECORDING_VERSION: Final = 1
 START_DS = 100.0
 """Monotonic time at which a played recording begins; the same in every play. [0.1 s]"""
+LONGEST_DS = 31 * 864_000.0
+"""Longest recording that is read: a month. [0.1 s] [A]"""
 FLUSH_DS = 10
 """What was recorded is on disk after this. [0.1 s]"""
 CLASS_FIELDS = ("class_confidence", "assistType")
@@ -35,20 +38,24 @@ TIME_FIELDS = ("measured_ms", "session_ms", "first_seen_ms")
 """Times that move when a recording is played into the present."""
 
 
+WallMs = Annotated[float, Field(ge=0, le=4_102_444_800_000)]
+"""UTC time to 2100. [ms since 1970]"""
+
+
 class Header(MessagePart):
     """First line of a recording."""
 
     recording_version: int = Field(ge=1, le=RECORDING_VERSION)
     site: str = Field(max_length=64)
-    started_ms: float
+    started_ms: WallMs
     has_class: bool = True
 
 
 class Line(MessagePart):
     """One message of a recording; bytes that are no text are kept in base 64."""
 
-    at_ds: float
-    received_ms: float
+    at_ds: float = Field(ge=-LONGEST_DS, le=LONGEST_DS)
+    received_ms: WallMs
     topic: str
     payload: str | None = None
     payload_base64: str | None = None
@@ -205,7 +212,7 @@ def _lines(path: Path) -> tuple[list[str], bool]:
             lines.extend(line for line in stream)
         except EOFError:
             return lines, True
-        except (gzip.BadGzipFile, UnicodeDecodeError) as fault:
+        except (gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as fault:
             raise ScenarioError(f"{path}: cannot be read: {fault}") from None
     return lines, False
 
