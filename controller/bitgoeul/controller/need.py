@@ -116,6 +116,7 @@ class Person:
     walked_mps, walked_var : running mean of the speed while walking, and its variance; 0 before. [m/s]
     first_m, first_ds : distance to the far kerb and time at first sight. [m], [0.1 s]
     is_confirmed : seen moving, so not a ghost of the sensor.
+    in_frame_ds : the newest frame they are in: with several sensors its time is not their track's. [0.1 s]
     gone_ds : when the sensor first missed them; -1 while seen. [0.1 s]
     forget_ds : when a person no longer seen has surely left. [0.1 s]
     """
@@ -126,6 +127,7 @@ class Person:
         "first_m",
         "forget_ds",
         "gone_ds",
+        "in_frame_ds",
         "is_confirmed",
         "length_m",
         "noise",
@@ -150,7 +152,7 @@ class Person:
         self.speed_var = FIRST_SPEED_VAR + noise.speed_var
         self.walked_mps, self.walked_var = 0.0, FIRST_SPEED_VAR
         self.is_confirmed = False
-        self.gone_ds = self.forget_ds = -1
+        self.in_frame_ds = self.gone_ds = self.forget_ds = -1
 
     def expected_m(self, at_ds: int) -> float:
         """Return where the person must be at a time, from what was last seen. [m]"""
@@ -308,17 +310,19 @@ class NeedEstimator:
             self._merge(index, people, frame)
 
     def _merge(self, index: int, people: dict[str, Person], frame: Frame) -> None:
-        strangers = None
+        strangers, at_ds = None, frame.measured_ds
         for track in frame.on_crossing:
             person = people.get(track.id)
-            if person is None or not person.follow(track):
+            # The same picture again, beside another sensor's newer one: seen, but nothing new.
+            if person is not None and (track is person.track or person.follow(track)):
+                person.in_frame_ds = at_ds
+            else:
                 strangers = [track] if strangers is None else [*strangers, track]
         if strangers is not None:
             self._meet(index, people, frame, strangers)
         if len(people) == len(frame.on_crossing):
             return
-        at_ds = frame.measured_ds
-        for name, person in [each for each in people.items() if each[1].track.measured_ds != at_ds]:
+        for name, person in [each for each in people.items() if each[1].in_frame_ds != at_ds]:
             if person.gone_ds < 0:
                 person.gone_ds = at_ds
                 person.forget_ds = person.track.measured_ds + ceil(10 * _sure_need_s(person))
@@ -328,7 +332,7 @@ class NeedEstimator:
     def _meet(self, index: int, people: dict[str, Person], frame: Frame, strangers: Iterable[Track]) -> None:
         """Take in tracks of nobody known: somebody lost under a new number, or somebody new."""
         at_ds = frame.measured_ds
-        lost = {name: person for name, person in people.items() if person.track.measured_ds != at_ds}
+        lost = {name: person for name, person in people.items() if person.in_frame_ds != at_ds}
         for track in strangers:
             near = {name: abs(person.expected_m(at_ds) - track.remaining_m) for name, person in lost.items()}
             name = min(near, key=near.__getitem__, default=None)
@@ -345,6 +349,7 @@ class NeedEstimator:
                 people[renamed] = displaced
                 lost = {renamed if each is displaced else key: each for key, each in lost.items()}
             people[track.id] = person
+            person.in_frame_ds = at_ds
 
     def people(self, index: int) -> Collection[Person]:
         """Return everyone who may be on the crossing: seen, or lost but not yet surely gone."""
