@@ -336,6 +336,7 @@ class WalkerDriver:
         layout, stage = self.layouts[walker.crossing], self._person.getStage(walker.id)
         approach = stage.edges[0]
         back_m = -TURNS_M if self._edge.getToJunction(approach) == self._junction else TURNS_M
+        back: tuple[tuple[tuple[str, ...], float], ...]
         if walker.is_forward:
             back = (((layout.edge,), 0.0), ((layout.start_area, approach), back_m))
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from bitgoeul.controller.plan_parts import Crossing
@@ -47,9 +47,9 @@ class Gait:
         return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated.items())
 
 
-_STEADY: Mapping[str, float | str] = MappingProxyType({each.name: each.default for each in fields(Gait)})
 STEADY = Gait()
 """A steady walk alone."""
+_STEADY: Mapping[str, float | str] = MappingProxyType(asdict(STEADY))
 
 
 def gait_of(text: str) -> Gait:
