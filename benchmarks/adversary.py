@@ -17,9 +17,9 @@ from typing import Any
 
 from bitgoeul.controller.detection import Frame, Track, Zone
 from bitgoeul.controller.guard import Guard
-from bitgoeul.controller.need import CLASS_SPEED_MPS
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.signals import Calls, Commands, Lamps, phase_mask, phases_in
+from bitgoeul.controller.walking import GAIT
 from bitgoeul.sim_scenarios.catalog import load_site
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests" / "laws")]
@@ -81,8 +81,8 @@ class Crowd(FakeStreet):  # type: ignore[misc]
     def _come(self, index: int, service: int) -> None:
         """Draw those of a crossing's coming service: usual for their class, 0.4 m/s at least."""
         for _ in range(self._draw.choice((0, 1, 1, 2, 4, 8))):
-            name = self._draw.choice(sorted(CLASS_SPEED_MPS))
-            mean_mps, sd_mps = CLASS_SPEED_MPS[name]
+            name = self._draw.choice(sorted(GAIT))
+            mean_mps, sd_mps = GAIT[name][:2]
             speed_mps = max(mean_mps + self._draw.uniform(-2, 2) * sd_mps, 0.4)
             start = self._draw.choice(("walk", "walk", "clear", "red"))
             known = self._draw.choice((name, name, ""))

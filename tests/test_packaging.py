@@ -121,6 +121,7 @@ def test_base_dependencies_are_the_field_controllers():
         "click",
         "numpy",
         "onnxruntime",
+        "paho-mqtt",
         "platformdirs",
         "pydantic",
         "pydantic-settings",

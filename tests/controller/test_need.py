@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame, Track, Zone
-from bitgoeul.controller.need import NeedEstimator, Person, slow_speed, time_to_clear
+from bitgoeul.controller.detection import MOBILITY_CLASSES, CrossingRequest, Frame, Track, Zone
+from bitgoeul.controller.need import NeedEstimator, Noise, Person
 from bitgoeul.controller.plan import load_plan
+from bitgoeul.controller.walking import lognormal
 
 PLAN = load_plan(Path(__file__).parent / "plans" / "reference.toml")
 XN, XE, XS, XW = range(4)
@@ -58,13 +60,39 @@ def test_people_count_on_their_own_crossing_only():
     assert needs.need(XW, 0) == 0.0
 
 
-def test_at_first_sight_the_median_is_the_class_median():
-    # An adult walks 1.29 m/s, sd 0.27: median 1.29 / sqrt(1 + (0.27 / 1.29)^2) = 1.263 m/s.
-    person = Person(track(10.0), 10.0, 0, 1.0)
-    assert slow_speed(person, quantile=0.5) == pytest.approx(1.263, abs=0.002)
-    # 1 % walk slower than exp(log(1.263) - 2.326 * sqrt(log(1.0438) + 0.08^2)) = 0.754 m/s.
-    assert slow_speed(person, quantile=0.99) == pytest.approx(0.755, abs=0.003)
-    assert time_to_clear(person, 0, quantile=0.5) == pytest.approx(10 / 1.263, abs=0.02)
+def test_at_first_sight_the_need_is_the_classs():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0, track(10.0, 0.0)))  # nothing is known of the speed yet
+    person = Person(track(10.0, 0.0), 35.0, Noise())
+    person.walked_mps = 0.0
+    # An adult walks 1.29 m/s, sd 0.27; 0.3 m of margin; who stands may stand for 10 s more.
+    assert needs.need(XW, 0, quantile=0.5) == pytest.approx(10 + 10.3 / 1.29, rel=0.03)
+    # One in a hundred walks slower than 1.29 - 2.326 * 0.27 = 0.66 m/s.
+    assert needs.need(XW, 0, quantile=0.99) == pytest.approx(10 + 10.3 / 0.66, rel=0.08)
+
+
+def test_the_filter_is_a_kalman_filter():
+    # By hand: P = diag(0.35^2, 0.5^2 + 0.15^2); half a second later 0.9 m nearer than the speed says.
+    person = Person(track(20.0, 1.0), 35.0, Noise())
+    assert person.follow(track(19.4, 0.0, at_ds=5))
+    prior = np.array([[0.35**2 + 0.25 * 0.2725, -0.5 * 0.2725], [-0.5 * 0.2725, 0.2725 + 0.003]])
+    gain = prior[:, 0] / (prior[0, 0] + 0.35**2)
+    assert person.remaining_m == pytest.approx(19.5 + gain[0] * -0.1)
+    assert person.speed_mps == pytest.approx(1.0 + gain[1] * -0.1)
+    left = prior - np.outer(gain, prior[0])
+    assert (person.remaining_var, person.both_var, person.speed_var) == pytest.approx(
+        (left[0, 0], left[0, 1], left[1, 1])
+    )
+    # With a stated speed, both at once: the same as one after the other.
+    both = Person(track(20.0, 1.0), 35.0, Noise())
+    assert both.follow(track(19.4, 1.3, at_ds=5))
+    gains = prior @ np.linalg.inv(prior + np.diag([0.35**2, 0.15**2]))
+    state = np.array([19.5, 1.0]) + gains @ np.array([-0.1, 0.3])
+    left = prior - gains @ prior
+    assert (both.remaining_m, both.speed_mps) == pytest.approx(tuple(state))
+    assert (both.remaining_var, both.both_var, both.speed_var) == pytest.approx(
+        (left[0, 0], left[0, 1], left[1, 1])
+    )
 
 
 def test_needs_grow_with_the_quantile():
@@ -77,7 +105,8 @@ def test_needs_grow_with_the_quantile():
 
 @pytest.mark.parametrize(("slower", "faster"), [("frail", "cane"), ("cane", "elderly"), ("elderly", "adult")])
 def test_a_slower_class_needs_longer(slower, faster):
-    assert walked([1.0], kind=slower)[0].need(XW, 0) > walked([1.0], kind=faster)[0].need(XW, 0)
+    slow, fast = (walked([1.0], kind=kind)[0].need(XW, 0, quantile=0.9) for kind in (slower, faster))
+    assert slow > fast
 
 
 UNCERTAIN = tuple(1 / 9 for _ in MOBILITY_CLASSES)
@@ -88,6 +117,13 @@ def test_an_unknown_or_uncertain_class_counts_as_slow():
     assert walked([1.0], kind=UNCERTAIN)[0].need(XW, 0) == unknown
     # At least as long as for somebody surely with a cane.
     assert unknown >= walked([1.0], kind="cane")[0].need(XW, 0)
+    # Before anything is seen of the speed, one in four is slower than with a cane.
+    unseen = NeedEstimator(PLAN)
+    unseen.update(frames(0, track(20.0, 0.0, kind="")))
+    assert unseen.need(XW, 0, quantile=0.75) > 10 + 20.3 / 0.86
+    # But who is seen to walk fast is believed.
+    fast, now_ds = walked([1.5] * 10, kind="")
+    assert fast.need(XW, now_ds, quantile=0.95) < 1.25 * (35 - 9 * 0.75) / 1.5
 
 
 def test_a_probable_class_mixes_in_the_others():
@@ -104,21 +140,32 @@ def test_what_is_seen_outweighs_the_class():
     assert needs.need(XW, now_ds) < at_sight
 
 
-def test_who_stalls_is_slow_again():
-    needs, now_ds = walked([1.2] * 12)
-    stalled, later_ds = walked([1.2] * 12 + [0.0] * 12)
-    assert stalled.need(XW, later_ds) > 2 * needs.need(XW, now_ds)
-
-
 def test_a_speed_no_class_walks_at_counts_as_seen():
-    needs, now_ds = walked([4.5] * 10, kind="frail")
-    assert needs.need(XW, now_ds, quantile=0.5) == pytest.approx((35 - 9 * 2.25) / 4.5, rel=0.05)
+    needs, now_ds = walked([2.5] * 10, kind="frail")
+    assert needs.need(XW, now_ds, quantile=0.5) == pytest.approx((35.3 - 9 * 1.25) / 2.5, rel=0.05)
+
+
+def test_who_stands_may_stand_a_little_longer_and_then_walks_as_before():
+    needs, now_ds = walked([1.2] * 12 + [0.0] * 12)
+    left_m = 35 - 12 * 0.6
+    assert needs.need(XW, now_ds, quantile=0.5) == pytest.approx(10 + left_m / 1.2, rel=0.1)
+    assert not needs.is_clear_within(XW, now_ds, left_m / 1.2)
 
 
 def test_nobody_is_assumed_to_stand_for_ever():
     needs, now_ds = walked([0.0] * 40)
-    assert needs.need(XW, now_ds) <= 35 / 0.1
-    assert not needs.is_clear_within(XW, now_ds, 100.0)
+    assert needs.need(XW, now_ds) <= 10 + 35.3 / 0.1
+    assert not needs.is_clear_within(XW, now_ds, 20.0)
+
+
+def test_who_walks_back_needs_the_way_back():
+    needs = NeedEstimator(PLAN)
+    for step in range(12):  # 6 m in, then back at 1 m/s: a sensor says 0 of a speed away from the far kerb
+        remaining_m = 29.0 - 0.5 * step if step < 4 else 27.5 + 0.5 * (step - 4)
+        needs.update(frames(5 * step, track(remaining_m, 1.0 if step < 4 else 0.0, at_ds=5 * step)))
+    # 31 m from the far kerb, 4 m from the near one.
+    assert 3.0 < needs.need(XW, 55, quantile=0.5) < 7.0
+    assert needs.is_clear_within(XW, 55, 10.0)
 
 
 def test_the_age_of_a_measurement_counts():
@@ -133,8 +180,7 @@ def test_clear_within_agrees_with_the_99_percent_need():
     needs, now_ds = walked([1.0] * 30)
     need_s = needs.need(XW, now_ds)
     assert not needs.is_clear_within(XW, now_ds, need_s - 0.1)
-    # A little stricter: nobody is trusted with more than 0.85 of their recent speed (20.5 m at 1 m/s).
-    assert needs.is_clear_within(XW, now_ds, max(need_s, 20.5 / 0.85) + 0.1)
+    assert needs.is_clear_within(XW, now_ds, need_s + 0.1)
 
 
 def test_two_people_need_at_least_as_long_as_the_slower_one():
@@ -146,12 +192,25 @@ def test_two_people_need_at_least_as_long_as_the_slower_one():
     assert not both.is_clear_within(XW, 0, alone.need(XW, 0))
 
 
-def test_the_slowest_few_stand_for_all():
+def test_the_last_of_many_by_brute_force():
     needs = NeedEstimator(PLAN)
-    people = [track(20.0, 0.5 + 0.1 * n, name=str(n)) for n in range(6)]
+    people = [track(10.0 + 2 * n, 0.7 + 0.1 * n, name=str(n)) for n in range(8)]
     needs.update(frames(0, *people))
-    assert needs.need(XW, 0, slowest=1) == pytest.approx(needs.need(XW, 0))
-    assert needs.need(XW, 0, slowest=10) == needs.need(XW, 0)
+    # P(all clear by t) is the product of each one's: found by bisection on one's own needs.
+    wanted_s = needs.need(XW, 0, quantile=0.9)
+    quantiles = [k / 2000 for k in range(1, 2000)]
+    each = np.array(needs.needs(XW, 0, quantiles))
+    chance = np.prod([np.interp(wanted_s, row, quantiles, right=1.0) for row in each])
+    assert chance == pytest.approx(0.9, abs=0.01)
+
+
+def test_each_ones_own_need_comes_in_the_order_of_people():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0, track(30.0, name="far"), track(5.0, name="near")))
+    (far, near) = needs.needs(XW, 0, (0.5, 0.95))
+    assert far[0] < far[1]
+    assert near[1] < far[0]
+    assert needs.needs(XE, 0, (0.5,)) == []
 
 
 def test_a_walker_is_confirmed_by_moving():
@@ -175,24 +234,42 @@ def test_a_ghost_is_never_confirmed():
 
 def test_who_vanishes_is_remembered_until_surely_gone():
     needs, now_ds = walked([1.0] * 31)  # seen last with 20 m to go
-    # At half their speed they need 40 s from the last sight.
-    for later_ds in range(now_ds + 5, now_ds + 400, 5):
+    sure_ds = now_ds + 10 * math.ceil(needs.need(XW, now_ds))
+    assert 220 < sure_ds - now_ds < 300
+    later_ds = now_ds
+    while needs.people(XW):
+        later_ds += 5
         needs.update(frames(later_ds))
-        assert len(needs.people(XW)) == 1
-    needs.update(frames(now_ds + 400))
-    assert not needs.people(XW)
-    assert needs.need(XW, now_ds + 400) == 0.0
+    assert abs(later_ds - sure_ds) <= 10
+    assert needs.need(XW, later_ds) == 0.0
 
 
 def test_who_comes_back_into_sight_is_the_same_person():
     needs, now_ds = walked([1.0] * 31)
     needs.update(frames(now_ds + 5))
     needs.update(frames(now_ds + 10, track(19.0, at_ds=now_ds + 10)))
-    for later_ds in range(now_ds + 15, now_ds + 385, 5):
+    for later_ds in range(now_ds + 15, now_ds + 200, 5):
         needs.update(frames(later_ds))
         assert len(needs.people(XW)) == 1
     (person,) = needs.people(XW)
     assert person.first_ds == 0
+
+
+def test_the_memory_of_a_loss_ends_with_it():
+    needs, now_ds = walked([1.0] * 31)  # 20 m to go: forgotten some 25 s after a loss
+    needs.update(frames(now_ds + 5))
+    for at_ds in range(now_ds + 10, now_ds + 210, 5):
+        needs.update(frames(at_ds, track(19.0, 0.0, at_ds=at_ds)))  # stands for 20 s
+    for at_ds in range(now_ds + 210, now_ds + 400, 5):  # lost again: a pause of 10 s and 19 m
+        needs.update(frames(at_ds))
+        assert len(needs.people(XW)) == 1
+
+
+def test_the_last_metre_is_not_known_to_the_centimetre():
+    needs, now_ds = walked([1.0] * 69)  # 1 m to go
+    sure_s, half_s = (needs.need(XW, now_ds, quantile=q) for q in (0.99, 0.5))
+    assert half_s == pytest.approx(1.3, abs=0.2)
+    assert sure_s > half_s + 0.5
 
 
 def test_one_stays_in_sight_while_another_vanishes():
@@ -205,7 +282,89 @@ def test_one_stays_in_sight_while_another_vanishes():
 
 def test_a_blind_or_repeated_picture_changes_nothing():
     needs, now_ds = walked([1.0] * 11)
-    before = [(p.track, p.recent_mps, p.gone_ds) for p in needs.people(XW)]
+    before = [(p.track, p.speed_mps, p.gone_ds) for p in needs.people(XW)]
     needs.update(frames(now_ds + 5, is_healthy=False))
     needs.update(frames(now_ds, track(1.0, 9.0, at_ds=now_ds)))
-    assert [(p.track, p.recent_mps, p.gone_ds) for p in needs.people(XW)] == before
+    assert [(p.track, p.speed_mps, p.gone_ds) for p in needs.people(XW)] == before
+
+
+# --- numbers that change ------------------------------------------------------------------------------
+
+
+def test_a_track_that_breaks_is_the_same_person_under_another_number():
+    needs, now_ds = walked([1.0] * 11)  # 30 m to go
+    needs.update(frames(now_ds + 5, track(29.6, at_ds=now_ds + 5, name="q")))
+    (person,) = needs.people(XW)
+    assert (person.track.id, person.first_ds, person.is_confirmed) == ("q", 0, True)
+
+
+def test_a_track_far_from_anybody_lost_is_somebody_new():
+    needs, now_ds = walked([1.0] * 11)
+    needs.update(frames(now_ds + 5, track(20.0, at_ds=now_ds + 5, name="q")))
+    assert {person.track.id for person in needs.people(XW)} == {"p", "q"}
+
+
+def test_two_who_swap_numbers_keep_their_pasts():
+    needs = NeedEstimator(PLAN)
+    for step in range(10):
+        slow, fast = 30.0 - 0.25 * step, 20.0 - 0.7 * step
+        needs.update(frames(5 * step, track(slow, 0.5, at_ds=5 * step, name="a"),
+                            track(fast, 1.4, at_ds=5 * step, name="b")))  # fmt: skip
+    needs.update(frames(50, track(27.5, 0.5, at_ds=50, name="b"), track(13.0, 1.4, at_ds=50, name="a")))
+    people = {person.track.id: person for person in needs.people(XW)}
+    assert {name: round(person.first_m) for name, person in people.items()} == {"b": 30, "a": 20}
+
+
+def test_who_loses_their_number_to_somebody_far_away_is_remembered():
+    needs, now_ds = walked([1.0] * 11)  # p has 30 m to go
+    needs.update(frames(now_ds + 5, track(10.0, at_ds=now_ds + 5)))  # "p" is now 10 m from the kerb
+    assert sorted(round(person.remaining_m) for person in needs.people(XW)) == [10, 30]
+    needs.update(frames(now_ds + 10, track(9.5, at_ds=now_ds + 10), track(29.0, at_ds=now_ds + 10, name="q")))
+    assert sorted(person.first_ds for person in needs.people(XW)) == [0, now_ds + 5]
+
+
+# --- those who wait, and those who ask ----------------------------------------------------------------
+
+
+def request(needed_s, *, crossing="XW", at_ds=0, until_ds=10_000):
+    return CrossingRequest("r", crossing, Zone.KERB_A, needed_s, "phone", at_ds, until_ds)
+
+
+def test_who_waits_needs_start_up_and_the_whole_way():
+    needs = NeedEstimator(PLAN)
+    waiting = [track(35.0, 0.0)]
+    assert needs.need_from_start(XW, []) == 0.0
+    # An adult: 1.9 s mean start-up, 35 / 1.29 = 27.1 s.
+    assert needs.need_from_start(XW, waiting, quantile=0.5) == pytest.approx(1.6 + 27.1, abs=1.0)
+    alone_s = needs.need_from_start(XW, waiting)
+    assert needs.need_from_start(XW, waiting * 5) > alone_s
+    assert needs.need_from_start(XW, [track(35.0, 0.0, kind="frail")]) > alone_s + 10
+    # By drawing: 95 % of adults.
+    draw = np.random.default_rng(1)
+    speeds = draw.normal(1.29, 0.27, 100_000)
+    mu, sigma = lognormal(1.9, 3.1)
+    taken = draw.lognormal(mu, sigma, 100_000) + 35 / speeds.clip(0.3)
+    assert needs.need_from_start(XW, waiting, quantile=0.95) == pytest.approx(
+        float(np.quantile(taken, 0.95)), abs=1.5
+    )
+
+
+def test_a_request_states_what_it_needs():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0), (request(60.0),))
+    assert needs.need_from_start(XW, []) == 60.0
+    assert needs.need_from_start(XE, []) == 0.0
+    needs.update(frames(5), (request(None),))
+    assert needs.need_from_start(XW, []) > 40.0  # somebody of no known class: half of them slow
+
+
+def test_a_request_counts_for_the_walk_it_was_made_for():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0), (request(60.0, at_ds=100, until_ds=2000),))
+    assert needs.requested_s(XW, 200, 350, 400) == 40.0
+    assert needs.requested_s(XW, 200, 350, 900) == 0.0
+    assert needs.requested_s(XW, 20, 90, 150) == 0.0  # made after that walk ended
+    assert needs.requested_s(XW, 2000, 2100, 2200) == 0.0  # expired before walk began
+    assert needs.requested_s(XE, 200, 350, 400) == 0.0
+    needs.update(frames(5))
+    assert needs.requested_s(XW, 200, 350, 400) == 0.0

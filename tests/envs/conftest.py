@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import hypot
 from types import SimpleNamespace
 
 import pytest
@@ -44,15 +45,21 @@ class FakeSumo:
             getShape=self._shape,
             getWidth=lambda lane: 3.0,
             getLastStepVehicleIDs=lambda lane: tuple(v for v, it in self.vehicles.items() if it.lane == lane),
+            getLastStepVehicleNumber=lambda lane: sum(it.lane == lane for it in self.vehicles.values()),
+            getLastStepHaltingNumber=lambda lane: sum(
+                it.lane == lane and it.speed < 0.1 for it in self.vehicles.values()
+            ),
         )
         self.vehicle = SimpleNamespace(
             getIDList=lambda: tuple(self.vehicles),
             getRoadID=lambda v: self.vehicles[v].lane.rpartition("_")[0],
             getLanePosition=lambda v: self.vehicles[v].position,
             getSpeed=lambda v: self.vehicles[v].speed,
+            getLength=lambda v: 5.0,
         )
         self.trafficlight = SimpleNamespace(getControlledLinks=lambda _: self._controlled())
-        self.simulation = SimpleNamespace(getDeltaT=lambda: 0.5)
+        self.pending = ()
+        self.simulation = SimpleNamespace(getDeltaT=lambda: 0.5, getPendingVehicles=lambda: self.pending)
 
     def arrive(self, person, crossing, *, backwards=False, speed=0.0, metres=1.0, **parameters):
         """Put a person on the walking area before a crossing, some metres from the kerb."""
@@ -88,7 +95,7 @@ class FakeSumo:
         for movement in self.plan.movements:
             for number, lane in zip(movement.sumo_links, movement.lanes, strict=True):
                 links[number] = (
-                    (f"{movement.from_leg}_in_{lane}", f"{movement.to_leg}_out_{lane}", ":J_0_0"),
+                    (f"{movement.from_leg}_in_{lane}", f"{movement.to_leg}_out_{lane}", f":J_{number}_0"),
                 )
         for crossing in self.plan.crossings:
             links[crossing.sumo_link] = ((f"{ENDS[crossing.id][0]}_0", f"{crossing.sumo_edge}_0", ""),)
@@ -104,18 +111,24 @@ class FakeSumo:
         return tuple((f"{area}_0", True) for area, legs in CORNERS.items() if edge == f"{legs[0]}_in")
 
     def _length(self, lane):
-        crossing = next(c for c in self.plan.crossings if f"{c.sumo_edge}_0" == lane)
-        return crossing.length_m
+        (x0, y0), (x1, y1) = self._shape(lane)
+        return hypot(x1 - x0, y1 - y0)
 
     def _shape(self, lane):
         for crossing, edge in self.edges_of.items():
             if lane == f"{edge}_0":
                 return ENDS[crossing][2:]
+        if lane.startswith(":J_"):  # over the junction, straight from stop line to exit
+            ((lane_in, lane_out, _),) = self._controlled()[int(lane.split("_")[1])]
+            return self._shape(lane_in)[1], self._shape(lane_out)[0]
         leg, way, number = lane.split("_")
-        assert leg == "W"  # only the strips over XW are asked for
-        # Coming in on the south side, lane 1 nearest its kerb; the crossing lies at x = -10.
-        y = -17.5 + 3.0 * int(number) if way == "in" else 17.5 - 3.0 * int(number)
-        return ((-100.0, y), (-14.0, y)) if way == "in" else ((-14.0, y), (-100.0, y))
+        # Lane 1 is nearest the kerb: coming in on the right side of the leg, going out on the left one.
+        half, stop, is_arterial = (17.5, 14.0, True) if leg in "WE" else (9.0, 22.0, False)
+        beside = half - 3.0 * int(number)
+        sign = 1.0 if (way == "out") == (leg in "WN") else -1.0
+        near, far = (stop, 100.0) if leg in "EN" else (-stop, -100.0)
+        ends = (near, far) if way == "out" else (far, near)
+        return tuple((end, sign * beside) if is_arterial else (sign * beside, end) for end in ends)
 
 
 @pytest.fixture(scope="session")

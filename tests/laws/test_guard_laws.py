@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitgoeul.controller.guard import LAST_RED_DS, Guard
-from bitgoeul.controller.need import CLASS_SPEED_MPS
 from bitgoeul.controller.plan import load_plan
 from bitgoeul.controller.policies.plain import Actuated, Fixed
 from bitgoeul.controller.signals import PATTERN_FREE, Calls, Commands
 from bitgoeul.controller.situation import Proposal
+from bitgoeul.controller.walking import GAIT
 
 PLANS = Path(__file__).parents[1] / "controller" / "plans"
 REFERENCE = load_plan(PLANS / "reference.toml")
@@ -72,8 +72,8 @@ class Adversary:
 @st.composite
 def walkers_of_a_class(draw):
     """Return somebody whose speed is usual for their class (2 standard deviations, 0.4 m/s at least)."""
-    mobility_class = draw(st.sampled_from(sorted(CLASS_SPEED_MPS)))
-    mean_mps, sd_mps = CLASS_SPEED_MPS[mobility_class]
+    mobility_class = draw(st.sampled_from(sorted(GAIT)))
+    mean_mps, sd_mps = GAIT[mobility_class][:2]
     speed_mps = max(mean_mps + draw(st.floats(-2, 2)) * sd_mps, 0.4)
     return Walker(
         crossing=draw(st.integers(0, 3)),
@@ -248,7 +248,7 @@ def test_a_ghost_is_bounded_then_counted_as_a_faulty_sensor(form):
 
 
 def test_a_plan_may_choose_the_form_per_crossing():
-    people = [Walker(index, 0, "walk", 0.9, 0.5, "frail") for index in range(4)]
+    people = [Walker(index, 0, "walk", 0.9, 0.6, "frail") for index in range(4)]
     street = FakeStreet(SPLIT, people, SENSORS["late"])
     junction = Junction(SPLIT, Fixed(), street, guard=Guard(SPLIT)).run(160)
     assert not street.residuals

@@ -103,6 +103,14 @@ def test_places_controllers_and_command_are_named(page):
     assert "&lt;eta&gt;" in page
 
 
+def test_walkers_are_shown_by_class_entry_length_and_crossing(page):
+    for words in ("mobility class", "entry", "length of the crossing", "crossing"):
+        assert page.count(f"<caption>By {words}, all seeds together</caption>") == 2
+    assert '<th scope="row">frail, eta</th>' in page
+    for words in ("unserved need (s/h)", "extension wasted (s/h)", "Jain index"):
+        assert words in page
+
+
 def test_every_figure_has_words_and_every_axis_a_name(page, parsed):
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(drawings) == 2 * 5

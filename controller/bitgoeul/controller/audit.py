@@ -17,7 +17,7 @@ class Extension:
     ----------
     crossing : crossing id.
     started_ds, ended_ds : when only the hold kept the next green away. [0.1 s]
-    reason : `person`, `unconfirmed`, `blind`, or a baseline's own rule.
+    reason : `person`, `unconfirmed`, `request`, `blind`, or a baseline's own rule.
     """
 
     crossing: str

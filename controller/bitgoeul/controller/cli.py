@@ -76,6 +76,7 @@ LISTINGS: Final[Mapping[str, Listing]] = MappingProxyType(
         "policy": Listing(help="Export or inspect a trained policy.", extra="train"),
         "control": Listing(help="Take over a junction in a SUMO that somebody else started."),
         "core": Listing(help="Trace the signal core alone under a script of calls."),
+        "detections": Listing(help="Check, record and play what sensors say over the network."),
     }
 )
 """Our own subcommands in the order of use. Other distributions' commands are listed after them."""

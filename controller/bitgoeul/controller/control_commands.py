@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -35,7 +34,8 @@ WARMUP_S = 300
 @click.option("--site", required=True, help="Registered name, or path of a plan.")
 @click.option("--controller", default="eta", show_default=True, help="fixed, eta, learned, NAME+guard ...")
 @click.option("--source", default="emulated", show_default=True, help="Where detections come from.")
-@click.option("--detector", default="camera_day", show_default=True, help="Preset of the emulated detector.")
+@click.option("--detector", default="camera_day", show_default=True, metavar="PRESET[:FIELD=VALUE]...",
+              help="Emulated detector, as `camera_day:person_recall=0.8:latency_s=2`.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Of the detector; default: SUMO's own seed.")
 @click.option("--warmup", "warmup_s", default=WARMUP_S, show_default=True, type=click.IntRange(min=0),
               help="The plan's own timing runs until this simulation time [s].")  # fmt: skip
@@ -67,6 +67,7 @@ def control(
     name = parse_controller(controller)
     plan = plan_for(name, find_plan(site))
     make_street = find_source(source)
+    make_street.check_detector(detector)
     options = PolicyOptions(form=form, extension_max_s=extension_max, policy_file=policy_file)
     policy, guard = make_controller(name, plan, options)
     connection = connect(host, port)
@@ -100,7 +101,19 @@ def control(
         raise KeyboardInterrupt
 
 
-def find_source(source: str) -> Callable[[Any, SitePlan, str, int], Street]:
+class SourceMaker(Protocol):
+    """Makes a detection source for a connection, a plan, a detector and a seed."""
+
+    def check_detector(self, detector: str) -> None:
+        """Refuse a detector that cannot be used, before anything is connected."""
+        ...
+
+    def __call__(self, connection: Any, plan: SitePlan, detector: str, seed: int) -> Street:
+        """Return the source."""
+        ...
+
+
+def find_source(source: str) -> SourceMaker:
     """Return the maker of a detection source by its entry point.
 
     Raises
@@ -110,7 +123,7 @@ def find_source(source: str) -> Callable[[Any, SitePlan, str, int], Street]:
     sources = {entry.name: entry for entry in entry_points(group="bitgoeul.detection_sources")}
     if source not in sources:
         raise ScenarioError(f"unknown detection source {source!r}; known: {', '.join(sources) or 'none'}")
-    maker: Callable[[Any, SitePlan, str, int], Street] = sources[source].load()
+    maker: SourceMaker = sources[source].load()
     return maker
 
 

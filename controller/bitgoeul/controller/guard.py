@@ -13,10 +13,19 @@ from typing import NamedTuple
 
 from .bound import ServiceBound
 from .clocks import NOT_YET_DS, CrossingService, SignalClocks
-from .detection import FRESH_DS, Frame, Snapshot
+from .detection import FRESH_DS, CrossingRequest, Frame, Snapshot
 from .need import NeedEstimator
 from .plan import SitePlan
-from .signals import NO_COMMANDS, PATTERN_FLASH, PHASE_ORDERS, RING_ORDERS, Commands, Lamps, phases_in
+from .signals import (
+    NO_COMMANDS,
+    PATTERN_FLASH,
+    PHASE_ORDERS,
+    RING_ORDERS,
+    Commands,
+    Lamps,
+    phase_mask,
+    phases_in,
+)
 from .situation import Proposal
 from .timing import FOREVER_DS, HOUR_DS, to_ds
 
@@ -43,7 +52,8 @@ class Intervention:
     Parameters
     ----------
     crossing : crossing id, or "" for the whole site.
-    reason : `person`, `unconfirmed`, `blind`, `maximum`, `service`, `policy_fault`, `sensor_fault`.
+    reason : `person`, `unconfirmed`, `request`, `blind`, `maximum`, `service`, `policy_fault`,
+        `sensor_fault`.
     detail : a sentence with the figures.
     """
 
@@ -85,9 +95,9 @@ class CrossingGuard:
     credit_s: float
     form: str
     has_last_red: bool
+    walk_bits: int  # the phases in which it has walk
     flash_bit: int  # the crossing's bit where its flashing green goes on in an extension, else 0
     last_red_until_ds: int = NOT_YET_DS
-    fits_since_ds: int = NOT_YET_DS  # when the first picture was taken by which everyone will be clear
     is_sensor_faulty: bool = False
     normal_services: int = 0
     stuck_services: int = 0
@@ -137,7 +147,8 @@ class Guard:
         self._quiet_lamps: Lamps | None = None
         self._trusted: Commands | None = None
         self._proposed: Commands | None = None
-        self._held_commands: dict[tuple[int, int, int], Commands] = {}
+        self._held_commands: dict[tuple[int, int, int, int], Commands] = {}
+        self._quiet_requests: tuple[CrossingRequest, ...] = ()
         self.released_on_person = 0
 
     def attach(self, clocks: SignalClocks) -> None:
@@ -161,6 +172,7 @@ class Guard:
                     look_after_ds=to_ds(clearance_s) - LOOK_BEFORE_DS,
                     credit_s=service.clears_after_s if form == "P" else 0.0,
                     form=form,
+                    walk_bits=phase_mask(plan.walk_phases(crossing.id)),
                     flash_bit=1 << service.index if crossing.display == "flash" else 0,
                     has_last_red=maximum_s > 0,  # a maximum of 0 means no extension of any kind
                 )
@@ -182,6 +194,7 @@ class Guard:
             snapshot.now_ds < min(self._quiet_until_ds, self._bound.next_due_ds)
             and proposal is self._quiet_proposal
             and snapshot.lamps is self._quiet_lamps
+            and snapshot.requests is self._quiet_requests
         ):
             return self._quiet_verdict
         interventions: list[Intervention] = []
@@ -204,25 +217,45 @@ class Guard:
             elif guard.last_red_until_ds > snapshot.now_ds:
                 reasons.append((guard.service.crossing, "maximum"))
                 red_hold |= guard.service.bit
-        if hold or red_hold:
-            commands = self._with_holds(commands, hold, red_hold, ped_extend)
+        asked = self._asked_for(snapshot.requests) if snapshot.requests else 0
+        if hold or red_hold or asked:
+            commands = self._with_orders(commands, hold, red_hold, ped_extend, asked)
         verdict = Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
         if interventions:
             self._quiet_until_ds = 0
         self._quiet_verdict, self._quiet_proposal = verdict, proposal
-        self._quiet_lamps = snapshot.lamps
+        self._quiet_lamps, self._quiet_requests = snapshot.lamps, snapshot.requests
         return verdict
 
-    def _with_holds(self, commands: Commands, hold: int, red_hold: int, ped_extend: int) -> Commands:
-        """Return the commands with holds added: the same object while nothing changes."""
+    def _asked_for(self, requests: tuple[CrossingRequest, ...]) -> int:
+        """Return the phases whose walk somebody's device asks for and has not had since: a call, no more."""
+        asked = 0
+        for guard in self._crossings:
+            service = guard.service
+            if not service.is_walking and any(
+                each.crossing == service.crossing and each.measured_ds > service.walk_ended_ds
+                for each in requests
+            ):
+                asked |= guard.walk_bits
+        return asked
+
+    def _with_orders(
+        self, commands: Commands, hold: int, red_hold: int, ped_extend: int, asked: int
+    ) -> Commands:
+        """Return the commands with holds and calls added: the same object while nothing changes."""
         if commands is not self._proposed:
             self._proposed = commands
             self._held_commands.clear()
-        key = (hold, red_hold, ped_extend)
+        key = (hold, red_hold, ped_extend, asked)
         held = self._held_commands.get(key)
         if held is None:
-            hold, red_hold = commands.hold | hold, commands.red_hold | red_hold
-            held = replace(commands, hold=hold, red_hold=red_hold, ped_extend=ped_extend)
+            held = replace(
+                commands,
+                hold=commands.hold | hold,
+                red_hold=commands.red_hold | red_hold,
+                ped_extend=ped_extend,
+                ped_call=commands.ped_call | asked,
+            )
             self._held_commands[key] = held
         return held
 
@@ -271,7 +304,7 @@ class Guard:
         service, now_ds = guard.service, snapshot.now_ds
         if service.is_walking:
             guard.has_reached_max = guard.is_at_max = guard.was_unmoved = False
-            guard.last_red_until_ds = guard.fits_since_ds = NOT_YET_DS
+            guard.last_red_until_ds = NOT_YET_DS
             return "walk"
         look_ds = service.walk_ended_ds + guard.look_after_ds
         if service.is_clearing and now_ds < look_ds:
@@ -293,7 +326,8 @@ class Guard:
         if guard.service.clear_ended_ds == NOT_YET_DS:
             return reason
         extended_ds = now_ds - guard.service.clear_ended_ds
-        maximum_ds = guard.unconfirmed_max_ds if reason == "unconfirmed" else guard.extension_max_ds
+        is_unsure = reason in ("unconfirmed", "request")
+        maximum_ds = guard.unconfirmed_max_ds if is_unsure else guard.extension_max_ds
         if extended_ds < maximum_ds:
             return reason
         guard.is_at_max = extended_ds >= guard.extension_max_ds
@@ -350,28 +384,21 @@ class Guard:
         )
 
     def _evidence(self, guard: CrossingGuard, frame: Frame, needs: NeedEstimator, now_ds: int) -> str | None:
-        """Return `person`, `unconfirmed` or `blind` while there is no evidence to release, else None."""
+        """Return `person`, `unconfirmed`, `request` or `blind` while nothing speaks for release."""
         service = guard.service
         is_fresh = frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS
         people = needs.people(service.index)
         if people and not needs.is_clear_within(service.index, now_ds - MARGIN_DS, guard.credit_s):
-            guard.fits_since_ds = NOT_YET_DS
             is_confirmed = any(person.is_confirmed for person in people)
             if is_confirmed or is_fresh:
                 return "person" if is_confirmed else "unconfirmed"
-        if people and is_fresh and not self._fits_twice(guard, frame):
-            return "person" if any(person.is_confirmed for person in people) else "unconfirmed"
+        asked_s = needs.requested_s(service.index, service.walk_since_ds, service.walk_ended_ds, now_ds)
+        if asked_s > max(guard.credit_s - MARGIN_DS / 10, 0.0):
+            return "request"
         if is_fresh and not guard.is_sensor_faulty:
             is_after_walk = frame.measured_ds >= service.walk_ended_ds
             return None if is_after_walk else "walk"
         return self._blind(guard, now_ds)
-
-    @staticmethod
-    def _fits_twice(guard: CrossingGuard, frame: Frame) -> bool:
-        """Tell whether a second picture says that everyone will be clear: a single one may be an outlier."""
-        if guard.fits_since_ds == NOT_YET_DS:
-            guard.fits_since_ds = frame.measured_ds
-        return frame.measured_ds > guard.fits_since_ds
 
     def _blind(self, guard: CrossingGuard, now_ds: int) -> str | None:
         """Return `blind` until the service has lasted as in a design for slow walkers, then None."""

@@ -117,13 +117,13 @@ class SumoJunction:
         return self.policy.is_due(self.loop.observed)
 
     def give_back(self, *, is_over: bool = False) -> None:
-        """Clear the junction, then hand it to the network's own program at the start of its cycle.
+        """Let the people go, clear the junction, hand it to the network's own program at its cycle's start.
 
         Parameters
         ----------
         is_over : the simulation has ended, so nothing is left to clear.
         """
         if not is_over:
+            self.street.release(self.now_ds)
             clear_junction(self._connection, self.plan)
-        self.street.release(self.now_ds)
         self.backend.release()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from .audit import Audit
 from .backends.base import Backend
 from .clocks import SignalClocks
-from .detection import Frame, Snapshot
+from .detection import CrossingRequest, Frame, Snapshot
 from .guard import Guard, Verdict
 from .need import NeedEstimator
 from .plan import SitePlan
@@ -21,6 +21,15 @@ class DetectionSource(Protocol):
 
     def frames(self, now_ds: int) -> tuple[Frame, ...]:
         """Return the newest delivered frame of each crossing, in the plan's order."""
+        ...
+
+
+@runtime_checkable
+class RequestSource(Protocol):
+    """A detection source that also hears people's own devices."""
+
+    def requests(self, now_ds: int) -> tuple[CrossingRequest, ...]:
+        """Return the open requests, in order of arrival; the same object while nothing changes."""
         ...
 
 
@@ -40,6 +49,7 @@ class ControlLoop:
         self, plan: SitePlan, backend: Backend, source: DetectionSource, policy: Policy, guard: Guard | None
     ) -> None:
         self._backend, self._source = backend, source
+        self._asked = source.requests if isinstance(source, RequestSource) else None
         self.clocks = SignalClocks(plan)
         self.needs = NeedEstimator(plan)
         self.audit = Audit(plan)
@@ -62,11 +72,12 @@ class ControlLoop:
         reading = self._backend.read(with_vehicles=self._policy.reads_vehicles)
         frames = self._source.frames(reading.now_ds)
         self._held, self._red_held = reading.held, reading.red_held
-        snapshot = Snapshot(*reading[:5], frames)
+        requests = () if self._asked is None else self._asked(reading.now_ds)
+        snapshot = Snapshot(*reading[:5], frames, requests)
         if reading.lamps is not self._lamps:
             self._lamps = reading.lamps
             self.clocks.follow(reading.now_ds, reading.lamps)
-        self.needs.update(frames)
+        self.needs.update(frames, requests)
         if self.situation is None:
             self.situation = Situation(self._plan, snapshot, self.clocks, self.needs)
         self.situation.snapshot = snapshot

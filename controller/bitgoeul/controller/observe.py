@@ -68,8 +68,6 @@ LIMIT = 2.0
 
 NEED_QUANTILE = 0.95
 """Quantile of the need a policy sees; the guard's own is stricter."""
-SLOWEST = 2
-"""People per crossing whose need is worked out for a policy: those who look slowest."""
 
 _CONTEXT_SCALE = np.array([feature.scale for feature in CONTEXT], dtype=np.float32)
 _CHOICE_SCALE = np.array([feature.scale for feature in CHOICE], dtype=np.float32)
@@ -202,7 +200,7 @@ class ChoiceObserver:
             for track in frame.waiting:
                 oldest[place] = max(oldest[place], (now_ds - track.since_ds) / 10)
             if green & self._bits[place]:
-                needed_s = situation.needs.need(index, now_ds, quantile=NEED_QUANTILE, slowest=SLOWEST)
+                needed_s = situation.needs.need(index, now_ds, quantile=NEED_QUANTILE)
                 need[place] = max(need[place], needed_s)
         clocks = situation.clocks.phases
         since = [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,7 +41,8 @@ _SHOWN = (
 )
 @click.option("--hour", default="peak", show_default=True, help="peak, offpeak, night, or an hour 0-23.")
 @click.option("--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="Measured time.")
-@click.option("--detector", default="camera_day", show_default=True, help="Preset of the emulated detector.")
+@click.option("--detector", default="camera_day", show_default=True, metavar="PRESET[:FIELD=VALUE]...",
+              help="Emulated detector, as `camera_day:person_recall=0.8:latency_s=2`.")  # fmt: skip
 @click.option("--backend", default="libsumo", show_default=True, type=click.Choice(["libsumo", "traci"]))
 @click.option("--gui", is_flag=True, help="Watch in sumo-gui (uses traci).")
 @click.option("--extension-max", type=float, help="Of every crossing [s]; default: the plan's.")
@@ -119,19 +121,33 @@ def bench() -> None:
 def bench_env(
     *, site: str, controller: str, hour: str, minutes: int, seed: int, repeat: int, as_json: bool
 ) -> None:
-    """Compare a run with everything on against a bare replay of its lamps and walker speeds."""
+    """Compare a run with everything on against a bare replay of its lamps and walker speeds.
+
+    Below it the time of each part of a step, from the fastest of as many runs with a stopwatch in them.
+    """
     from .bench import bench_environment
+    from .bench_split import TARGET, bench_split, split_rows
     from .world import RunSpec, silence_native_warnings
 
     spec = RunSpec(site=site, controller=controller, seed=seed, hour=hour, minutes=minutes)
     silence_native_warnings()
     figures = bench_environment(spec, repeat=repeat)
+    split = bench_split(spec, repeat=repeat)
     if as_json:
-        click.echo(json.dumps(asdict(figures)))
+        click.echo(json.dumps({**asdict(figures), "split": asdict(split)}))
         return
     console = Console()
     console.print(f"everything on: {figures.env_sps:,.0f} simulated s/s, replay: {figures.replay_sps:,.0f}")
     console.print(f"ratio: {figures.ratio:.3f} (median of {repeat} pairs; trip outputs identical)")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("part of a step")
+    table.add_column("us a step", justify="right")
+    table.add_column("of the SUMO step", justify="right")
+    for cells in split_rows(split):
+        table.add_row(*cells)
+    console.print(table)
+    share = 100 * split.watched_share
+    console.print(f"detector and measures: {share:.1f} % of the SUMO step (target under {100 * TARGET:g} %)")
 
 
 @bench.command(name="core", epilog="Example: bitgoeul bench core --minutes 5 --cabinets 10000 --json")

@@ -1,130 +1,34 @@
-"""An emulated pedestrian sensor: what cameras would report of the walkers, with their faults, seeded."""
+"""An emulated pedestrian sensor: what cameras would report of the walkers, with their faults, seeded.
+
+Each effect, its formula and its figures: docs/detectors.md.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from math import inf
 from random import Random
-from struct import unpack
-from zlib import crc32
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame, Track, Zone
-from bitgoeul.controller.plan import SitePlan
+from bitgoeul.controller.plan import Crossing, SitePlan
+from bitgoeul.controller.plan_checks import REFUGE
 
+from .detector_crowd import Crowd, Remaining
+from .detector_delivery import Delivery
+from .detector_draws import TABLE_SIZE, person_draws, stream
+from .detector_presets import CAMERA_DAY, PERFECT, PRESETS, DetectorPreset, class_table, preset
 from .walkers import UNKNOWN_CLASS, Walker, WalkerDriver
+
+__all__ = ["CAMERA_DAY", "PERFECT", "PRESETS", "DetectorPreset", "EmulatedDetector", "preset"]
 
 SOURCE = "emulated"
 """`Track.source` of every track from here."""
-TABLE_SIZE = 1021
-"""Draws in each of the two tables shared by all tracks of a run; every person starts elsewhere."""
 HOUR_DS = 36_000
-UNIT = 2.0**-32
+MINUTE_DS = 600
 ON_CROSSING = Zone.CROSSING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DetectorPreset:
-    """How good a sensor is. Two kinds of miss are never mixed: a person, and a frame.
-
-    Every default is the preset `camera_day`: [A] FACTS, detection noise defaults.
-
-    Parameters
-    ----------
-    name : name of the preset.
-    person_recall : share of persons who are ever seen.
-    frame_seen_share : share of the time in which a seen person on a crossing is in the picture.
-    mean_gap_s : mean length of the gaps in between; both periods are exponential. [s]
-    latency_s : from taking a picture to delivering it. [s]
-    position_noise_m : standard deviation of the distance to the far kerb. [m]
-    speed_noise_mps : standard deviation of the speed. [m/s]
-    class_precision : share of reported classes that are right; also the probability stated.
-    unknown_class_share : share of persons whose class is not reported.
-    false_tracks_per_h : false tracks an hour and crossing. [1/h]
-    false_track_mean_s : mean life of a false track. [s] [A]
-    outage_share : share of the time in which a crossing's sensor is blind; 1 is always.
-    outage_mean_s : mean length of an outage. [s]
-    """
-
-    name: str = "camera_day"
-    person_recall: float = 0.97
-    frame_seen_share: float = 0.95
-    mean_gap_s: float = 0.5
-    latency_s: float = 0.5
-    position_noise_m: float = 0.3
-    speed_noise_mps: float = 0.1
-    class_precision: float = 0.9
-    unknown_class_share: float = 0.0
-    false_tracks_per_h: float = 1.0
-    false_track_mean_s: float = 5.0
-    outage_share: float = 0.01
-    outage_mean_s: float = 5.0
-
-
-CAMERA_DAY = DetectorPreset()
-"""The default: [A] FACTS, detection noise defaults."""
-PERFECT = DetectorPreset(
-    name="perfect",
-    person_recall=1.0,
-    frame_seen_share=1.0,
-    mean_gap_s=0.0,
-    latency_s=0.0,
-    position_noise_m=0.0,
-    speed_noise_mps=0.0,
-    class_precision=1.0,
-    false_tracks_per_h=0.0,
-    outage_share=0.0,
-)
-"""Every walker in every picture at once, with the true class: the upper bound."""
-CAMERA_NIGHT = DetectorPreset(
-    name="camera_night",
-    person_recall=0.90,  # [A] second of FACTS' three steps
-    frame_seen_share=0.90,  # [A]
-    mean_gap_s=1.0,  # [A]
-    latency_s=1.0,  # [A] a valid detection is under 1 s late
-    position_noise_m=0.5,  # [A]
-    speed_noise_mps=0.2,  # [A]
-    class_precision=0.7,  # [A] FACTS
-    unknown_class_share=0.2,  # [A]
-    false_tracks_per_h=3.0,  # [A] inside FACTS' 0.1-6
-    outage_share=0.02,  # [A]
-    outage_mean_s=10.0,  # [A]
-)
-"""A camera in the dark: [A]."""
-CLASS_BLIND = replace(CAMERA_DAY, name="class_blind", unknown_class_share=1.0)
-"""`camera_day` that never reports a class: [A]."""
-OFF = replace(PERFECT, name="off", person_recall=0.0, outage_share=1.0)
-"""No sensor at all: every frame is blind."""
-
-PRESETS: dict[str, DetectorPreset] = {
-    known.name: known for known in (PERFECT, CAMERA_DAY, CAMERA_NIGHT, CLASS_BLIND, OFF)
-}
-
-
-def preset(name: str) -> DetectorPreset:
-    """Return a preset by name.
-
-    Raises
-    ------
-    ValueError : no preset has this name; the message lists those there are.
-    """
-    try:
-        return PRESETS[name]
-    except KeyError:
-        known = ", ".join(PRESETS)
-        raise ValueError(f"detector preset {name!r} is unknown; choose one of {known}") from None
-
-
-def stream(seed: int, *names: str) -> Random:
-    """Return the random stream of a seed and names, the same on every machine and in every run."""
-    return Random((seed << 32) | crc32("/".join(names).encode()))  # noqa: S311 - a simulation, no secret
-
-
-def person_draws(seed: int, person: str) -> tuple[float, ...]:
-    """Return eight uniform draws in [0, 1) of a seed and a person, far cheaper than a stream."""
-    digest = blake2b(f"{seed}/{person}".encode(), digest_size=32).digest()
-    return tuple([word * UNIT for word in unpack("<8I", digest)])
+NOBODY: AbstractSet[str] = frozenset()
+_NO_CLASS: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -136,8 +40,13 @@ class _Person:
     probabilities: tuple[float, ...]
     noise_at: int
     gap_at: int
+    break_at: int
     gap_from_ds: float
     gap_until_ds: float
+    break_ds: float = inf
+    event_ds: float = inf
+    spread: float = 1.0
+    spread_per_m: float = 0.0
     since_ds: int = -1
     last_m: float = -1.0
     last_ds: int = -1
@@ -149,9 +58,9 @@ class _Sensor:
 
     crossing: str
     length_m: float
+    zones: dict[str, Zone]
     outages: Random
     ghosts: Random
-    next_event_ds: float = 0.0
     out_from_ds: float = inf
     out_until_ds: float = -1.0
     is_out: bool = False
@@ -160,7 +69,10 @@ class _Sensor:
     has_ghost: bool = False
     ghost_number: str = ""
     ghost_m: float = 0.0
+    ghost_mps: float = 0.0
     ghost_since_ds: int = 0
+    crowd_ds: int = -HOUR_DS
+    hidden: AbstractSet[str] = NOBODY
     waiting_version: int = -1
     waiting: dict[str, Track] = field(default_factory=dict)
     waiting_tracks: tuple[Track, ...] = ()
@@ -173,9 +85,9 @@ new_tuple = tuple.__new__
 class EmulatedDetector:
     """Reports the walkers of a `WalkerDriver` as a sensor with faults would.
 
-    Whatever is drawn about a person depends on the seed and their id only, and outages and false
-    tracks on the seed, the crossing and the time only: two controllers with one seed look through the
-    same sensor. Gaps in the picture are drawn for tracks on a crossing; at the kerbs a person is
+    Whatever is drawn about a person depends on the seed and their id only, and outages, false tracks
+    and latencies on the seed, the crossing and the time only: two controllers with one seed look through
+    the same sensor. Gaps in the picture are drawn for tracks on a crossing; at the kerbs a person is
     either seen or not. The number of a track says nothing of who it is.
 
     Parameters
@@ -189,43 +101,53 @@ class EmulatedDetector:
     def __init__(self, driver: WalkerDriver, plan: SitePlan, preset: DetectorPreset, seed: int) -> None:
         """Set up one sensor a crossing."""
         self.preset = preset
-        self._driver = driver
-        self._seed = seed
+        self._driver, self._seed = driver, seed
         self._sensors = tuple(
             _Sensor(
                 crossing=crossing.id,
                 length_m=crossing.length_m,
+                zones=_zones(crossing, preset),
                 outages=stream(seed, "outage", crossing.id),
                 ghosts=stream(seed, "false track", crossing.id),
             )
             for crossing in plan.crossings
         )
         self._numbered = tuple(enumerate(self._sensors))
-        table = stream(seed, "noise")
-        self._noise = tuple(table.gauss(0.0, 1.0) for _ in range(TABLE_SIZE))
-        self._periods = tuple(table.expovariate(1.0) for _ in range(TABLE_SIZE))
-        self._others = {name: [x for x in MOBILITY_CLASSES if x != name] for name in MOBILITY_CLASSES}
-        rest = (1.0 - preset.class_precision) / (len(MOBILITY_CLASSES) - 1)
-        self._stated = {
-            name: tuple(preset.class_precision if other == name else rest for other in MOBILITY_CLASSES)
-            for name in MOBILITY_CLASSES
-        }
+        self._draw_tables(stream(seed, "noise"))
+        classes = class_table()
+        self._recalls = classes.recalls(preset.person_recall, is_button=preset.is_button)
+        self._confusion = classes.confusion(preset.class_precision)
+        self._stated = classes.stated(self._confusion)
         share = preset.frame_seen_share
         self._gap_ds = 10 * preset.mean_gap_s
-        self._seen_ds = inf if share >= 1.0 or not self._gap_ds else self._gap_ds * share / (1.0 - share)
-        self._latency_ds = round(10 * preset.latency_s)
-        self._pictures: deque[tuple[int, tuple[Frame, ...]]] = deque()
+        self._seen_ds = inf if share >= 1.0 else self._gap_ds * share / (1.0 - share)
+        self._break_ds = MINUTE_DS / preset.breaks_per_min if preset.breaks_per_min else inf
+        self._is_partial = preset.view_from_share > 0.0 or preset.view_to_share < 1.0
+        is_crowd_seen = preset.occlusion_depth or preset.switches_per_min
+        self._crowd = Crowd(driver, preset, seed) if is_crowd_seen else None
+        self._is_obstructed = self._is_partial or self._crowd is not None
+        self._delivery = Delivery(preset.latency_s, preset.latency_cv, seed) if preset.latency_s else None
         self._people: dict[str, _Person] = {}
         self._detected: set[str] = set()
         self._next_number = 1
+        self._next_event_ds = 0.0
         for sensor in self._sensors:
             self._draw_outage(sensor, 0.0)
             self._draw_ghost(sensor, 0.0)
         driver.listeners.append(self)
         driver.withdrawals.append(self._forget)
 
+    def _draw_tables(self, draws: Random) -> None:
+        """Draw the tables of noise and of periods that all tracks share; no noise is an empty table."""
+        places, preset = range(TABLE_SIZE), self.preset
+        self._noise_m = tuple([preset.position_noise_m * draws.gauss(0.0, 1.0) for _ in places])
+        self._noise_mps = tuple([preset.speed_noise_mps * draws.gauss(0.0, 1.0) for _ in places])
+        if not (preset.position_noise_m or preset.speed_noise_mps):
+            self._noise_m = ()
+        self._periods = tuple([draws.expovariate(1.0) for _ in places])
+
     def frames(self, now_ds: int) -> tuple[Frame, ...]:
-        """Take a picture of every crossing and return those that arrive now, in the plan's order.
+        """Take a picture of every crossing and return the newest that has arrived, in the plan's order.
 
         Parameters
         ----------
@@ -233,39 +155,46 @@ class EmulatedDetector:
 
         Returns
         -------
-        The frames measured `latency_s` ago; blind ones while there is none that old.
+        The frames of the newest picture delivered, each with the time at which it was taken; before the
+        first, blind ones of time 0.
         """
-        driver, frames = self._driver, []
+        driver, frames, is_camera = self._driver, [], not self.preset.is_button
+        if now_ds >= self._next_event_ds:
+            self._next_event_ds = min([self._advance(sensor, now_ds) for sensor in self._sensors])
         for index, sensor in self._numbered:
-            if now_ds >= sensor.next_event_ds:
-                self._advance(sensor, now_ds)
             if sensor.is_out:
                 frames.append(Frame(sensor.crossing, now_ds, is_healthy=False))
                 continue
             if driver.waiting_version[index] != sensor.waiting_version:
                 self._look_at_kerbs(index, sensor, now_ds)
             tracks: tuple[Track, ...] = ()
-            if driver.on_crossing[index]:
+            if driver.on_crossing[index] and is_camera:
                 tracks = self._look_at_crossing(index, sensor, now_ds)
-            if sensor.has_ghost:
+            if sensor.has_ghost and is_camera:
                 tracks = (*tracks, self._ghost_track(sensor, now_ds))
-            frames.append(new_tuple(Frame, (sensor.crossing, now_ds, True, tracks, sensor.waiting_tracks)))
+            frames.append(
+                new_tuple(Frame, (sensor.crossing, now_ds, is_camera, tracks, sensor.waiting_tracks))
+            )
         picture = tuple(frames)
-        if not self._latency_ds:
+        if self._delivery is None:
             return picture
-        pictures = self._pictures
-        pictures.append((now_ds, picture))
-        newest_ds = now_ds - self._latency_ds
-        while len(pictures) > 1 and pictures[1][0] <= newest_ds:
-            pictures.popleft()
-        if pictures[0][0] > newest_ds:
-            taken_ds = max(0, newest_ds)
-            return tuple([Frame(sensor.crossing, taken_ds, is_healthy=False) for sensor in self._sensors])
-        return pictures[0][1]
+        delivered = self._delivery.send(picture, now_ds)
+        if delivered is not None:
+            return delivered
+        return tuple([Frame(sensor.crossing, 0, is_healthy=False) for sensor in self._sensors])
 
     def was_detected(self, walker_id: str) -> bool:
         """Tell whether a walker was ever in a picture while on a crossing; for the measures only."""
         return walker_id in self._detected
+
+    def walkers_by_track(self) -> dict[str, Walker]:
+        """Return who on a crossing has which track's number in the last picture; for evaluations only."""
+        return {
+            person.number: walker
+            for walkers in self._driver.on_crossing
+            for walker in walkers.values()
+            if (person := self._people.get(walker.id)) is not None
+        }
 
     def entered(self, walker: Walker, now_ds: int) -> None:
         """Learn that a walker is now on a crossing: nothing to do until the next picture."""
@@ -273,111 +202,184 @@ class EmulatedDetector:
     def left(self, walker: Walker, now_ds: int) -> None:  # noqa: ARG002 - the listener's signature
         """Forget a walker who is off the crossing."""
         self._people.pop(walker.id, None)
+        if self._crowd is not None:
+            self._crowd.forget(walker.id)
 
     def _forget(self, walker: Walker) -> None:
         self._people.pop(walker.id, None)
 
     def _look_at_crossing(self, index: int, sensor: _Sensor, now_ds: int) -> tuple[Track, ...]:
-        people, noise, crossing = self._people, self._noise, sensor.crossing
-        position_noise_m, speed_noise_mps = self.preset.position_noise_m, self.preset.speed_noise_mps
-        is_noisy = bool(position_noise_m or speed_noise_mps)
+        people, noise_m, noise_mps = self._people, self._noise_m, self._noise_mps
+        remaining = self._driver.remaining_m(index)
+        unseen = self._out_of_sight(sensor, remaining, now_ds) if self._is_obstructed else NOBODY
         tracks = []
-        for walker, true_m in self._driver.remaining_m(index):
-            person = people.get(walker.id)
-            if person is None:
-                person = self._meet(walker, now_ds)
+        for walker, true_m in remaining:
+            person = people.get(walker.id) or self._meet(walker, now_ds)
             if not person.is_seen:
                 continue
             if person.last_ds < 0:
-                speed_mps = self._driver.speed_of(walker.id)
+                speed_mps = self._begin(person, walker, sensor, now_ds)
             else:
                 speed_mps = 10 * (person.last_m - true_m) / (now_ds - person.last_ds)
             person.last_m, person.last_ds = true_m, now_ds
-            if now_ds >= person.gap_from_ds and self._is_in_gap(person, now_ds):
+            remaining_m = true_m
+            if now_ds >= person.event_ds and self._is_missing(person, now_ds):
                 continue
+            if unseen and walker.id in unseen:
+                continue
+            if noise_m:
+                spread = person.spread + person.spread_per_m * true_m
+                person.noise_at = at = (person.noise_at + 1) % TABLE_SIZE
+                remaining_m += spread * noise_m[at]
+                speed_mps += spread * noise_mps[at]
             if person.since_ds < 0:
                 person.since_ds = now_ds
                 self._detected.add(walker.id)
-            remaining_m = true_m
-            if is_noisy:
-                person.noise_at = at = (person.noise_at + 2) % TABLE_SIZE
-                remaining_m += position_noise_m * noise[at]
-                speed_mps += speed_noise_mps * noise[at - 1]
-                remaining_m = max(remaining_m, 0.0)
-            speed_mps = max(speed_mps, 0.0)
             tracks.append(
                 new_tuple(
                     Track,
-                    (person.number, crossing, ON_CROSSING, remaining_m, speed_mps, person.probabilities,
-                     SOURCE, now_ds, person.since_ds, 1.0),
+                    (person.number, sensor.crossing, ON_CROSSING,
+                     remaining_m if remaining_m > 0.0 else 0.0,  # noqa: FURB136 - max costs as much as the rest
+                     speed_mps if speed_mps > 0.0 else 0.0,  # noqa: FURB136 - the same
+                     person.probabilities, SOURCE, now_ds, person.since_ds, 1.0),
                 )
             )  # fmt: skip
         return tuple(tracks)
+
+    def _begin(self, person: _Person, walker: Walker, sensor: _Sensor, now_ds: int) -> float:
+        """Start what runs for a track on a crossing; return the walker's speed. [m/s]
+
+        The noise is 1 - growth times its figure at kerb A, where the sensor is, and 1 + growth at kerb B.
+        """
+        growth = self.preset.noise_growth
+        way = -1.0 if walker.kerb == "A" else 1.0
+        person.spread, person.spread_per_m = 1.0 - way * growth, 2.0 * way * growth / sensor.length_m
+        person.break_ds = now_ds + self._break_period(person)
+        person.event_ds = min(person.gap_from_ds, person.break_ds)
+        return self._driver.speed_of(walker.id)
+
+    def _out_of_sight(self, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
+        """Return who is out of view or hidden."""
+        hidden = NOBODY
+        if self._crowd is not None and len(remaining) > 1:
+            hidden = self._hidden(self._crowd, sensor, remaining, now_ds)
+        if not self._is_partial:
+            return hidden
+        from_share, to_share = self.preset.view_from_share, self.preset.view_to_share
+        from_m = from_share * sensor.length_m if from_share > 0.0 else -inf
+        to_m = to_share * sensor.length_m if to_share < 1.0 else inf
+        return hidden | {
+            walker.id
+            for walker, metres in remaining
+            if not from_m <= (sensor.length_m - metres if walker.kerb == "A" else metres) <= to_m
+        }
+
+    def _hidden(self, crowd: Crowd, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
+        """Return who is hidden; let near tracks swap their numbers when it is time to look again."""
+        if now_ds - sensor.crowd_ds < crowd.every_ds:
+            return sensor.hidden
+        sensor.crowd_ds = now_ds
+        sensor.hidden, swaps = crowd.look(remaining, sensor.length_m)
+        for one_id, other_id in swaps:
+            one, other = self._people.get(one_id), self._people.get(other_id)
+            if one is not None and other is not None and one.since_ds >= 0 and other.since_ds >= 0:
+                one.number, other.number = other.number, one.number
+                one.since_ds, other.since_ds = other.since_ds, one.since_ds
+        return sensor.hidden
 
     def _look_at_kerbs(self, index: int, sensor: _Sensor, now_ds: int) -> None:
         """Bring the waiting tracks up to date; only when someone came or went."""
         driver = self._driver
         sensor.waiting_version = driver.waiting_version[index]
-        waiting, before = driver.waiting[index], sensor.waiting
+        is_button, before = self.preset.is_button, sensor.waiting
         after: dict[str, Track] = {}
-        for walker in waiting.values():
-            track = before.get(walker.id)
-            if track is None:
-                person = self._people.get(walker.id) or self._meet(walker, now_ds)
-                if not person.is_seen:
-                    continue
-                track = Track(
+        for walker in driver.waiting[index].values():
+            zone = sensor.zones.get(walker.kerb)
+            key = walker.kerb if is_button else walker.id
+            if zone is None or key in after:
+                continue
+            person = self._people.get(walker.id) or self._meet(walker, now_ds)
+            if person.is_seen:
+                after[key] = before.get(key) or Track(
                     id=person.number,
                     crossing=sensor.crossing,
-                    zone=Zone.KERB_A if walker.kerb == "A" else Zone.KERB_B,
+                    zone=zone,
                     remaining_m=sensor.length_m,
                     speed_mps=0.0,
-                    class_probabilities=person.probabilities,
+                    class_probabilities=() if is_button else person.probabilities,
                     source=SOURCE,
                     measured_ds=now_ds,
                     since_ds=now_ds,
                 )
-            after[walker.id] = track
         sensor.waiting = after
         sensor.waiting_tracks = tuple(after.values())
 
     def _meet(self, walker: Walker, now_ds: int) -> _Person:
         """Draw, once and in this order, all that the sensor makes of a person."""
         draws = person_draws(self._seed, walker.id)
-        probabilities: tuple[float, ...] = ()
-        reported = walker.mobility_class
-        if reported != UNKNOWN_CLASS and draws[1] >= self.preset.unknown_class_share:
-            if draws[2] >= self.preset.class_precision:
-                others = self._others[reported]
-                reported = others[int(draws[3] * len(others))]
-            probabilities = self._stated[reported]
+        recall, probabilities = self.preset.person_recall, _NO_CLASS
+        if walker.mobility_class != UNKNOWN_CLASS:
+            true = MOBILITY_CLASSES.index(walker.mobility_class)
+            recall = self._recalls[true]
+            if draws[1] >= self.preset.unknown_class_share:
+                probabilities = self._stated[self._reported(true, draws[2], draws[3])]
         person = _Person(
-            number=str(self._next_number),
-            is_seen=draws[0] < self.preset.person_recall,
+            number="",
+            is_seen=draws[0] < recall,
             probabilities=probabilities,
             noise_at=int(draws[4] * TABLE_SIZE),
             gap_at=int(draws[5] * TABLE_SIZE),
+            break_at=int(draws[6] * TABLE_SIZE),
             gap_from_ds=inf,
             gap_until_ds=now_ds,
         )
-        self._next_number += 1
-        if self._seen_ds != inf:
-            self._draw_gap(person)
+        if person.is_seen:
+            person.number = self._number()
+            if self._seen_ds != inf:
+                self._draw_gap(person)
         self._people[walker.id] = person
         return person
+
+    def _reported(self, true: int, right: float, wrong: float) -> int:
+        """Return the class reported for a true one, by two uniform draws: right or not, and what else."""
+        row = self._confusion[true]
+        if right < row[true]:
+            return true
+        others = [place for place in range(len(row)) if place != true]
+        rest = wrong * (1.0 - row[true])
+        for place in others:
+            rest -= row[place]
+            if rest < 0.0:
+                return place
+        return others[-1]
+
+    def _number(self) -> str:
+        number = str(self._next_number)
+        self._next_number += 1
+        return number
 
     def _draw_gap(self, person: _Person) -> None:
         person.gap_at = at = (person.gap_at + 2) % TABLE_SIZE
         person.gap_from_ds = person.gap_until_ds + self._seen_ds * self._periods[at]
         person.gap_until_ds = person.gap_from_ds + self._gap_ds * self._periods[at - 1]
 
-    def _is_in_gap(self, person: _Person, now_ds: int) -> bool:
-        while now_ds >= person.gap_until_ds:
+    def _break_period(self, person: _Person) -> float:
+        """Return how long a person's track lasts until it breaks: exponential. [0.1 s]"""
+        person.break_at = at = (person.break_at + 1) % TABLE_SIZE
+        return self._break_ds * self._periods[at]
+
+    def _is_missing(self, person: _Person, now_ds: int) -> bool:
+        """Let a track break and gaps pass when their time has come; tell whether this is a gap."""
+        if now_ds >= person.break_ds:
+            person.number, person.since_ds = self._number(), -1
+            person.break_ds = now_ds + self._break_period(person)
+        while now_ds >= person.gap_until_ds and self._seen_ds != inf:
             self._draw_gap(person)
+        person.event_ds = min(person.gap_from_ds, person.break_ds)
         return now_ds >= person.gap_from_ds
 
-    def _advance(self, sensor: _Sensor, now_ds: int) -> None:
-        """Bring outages and false tracks up to date, and note when to look again."""
+    def _advance(self, sensor: _Sensor, now_ds: int) -> float:
+        """Bring outages and false tracks up to date; return when to look again. [0.1 s]"""
         while now_ds >= sensor.out_until_ds:
             self._draw_outage(sensor, sensor.out_until_ds)
         sensor.is_out = now_ds >= sensor.out_from_ds
@@ -385,9 +387,8 @@ class EmulatedDetector:
             self._draw_ghost(sensor, sensor.ghost_until_ds)
         had_ghost, sensor.has_ghost = sensor.has_ghost, now_ds >= sensor.ghost_from_ds
         if sensor.has_ghost and not had_ghost:
-            sensor.ghost_number, sensor.ghost_since_ds = str(self._next_number), now_ds
-            self._next_number += 1
-        sensor.next_event_ds = min(
+            sensor.ghost_number, sensor.ghost_since_ds = self._number(), now_ds
+        return min(
             sensor.out_until_ds if sensor.is_out else sensor.out_from_ds,
             sensor.ghost_until_ds if sensor.has_ghost else sensor.ghost_from_ds,
         )
@@ -401,28 +402,48 @@ class EmulatedDetector:
         else:
             mean_ds = 10 * self.preset.outage_mean_s
             healthy_ds = mean_ds * (1.0 - share) / share
-            sensor.out_from_ds = after_ds + sensor.outages.expovariate(1.0 / healthy_ds)
-            sensor.out_until_ds = sensor.out_from_ds + sensor.outages.expovariate(1.0 / mean_ds)
+            sensor.out_from_ds = after_ds + healthy_ds * sensor.outages.expovariate(1.0)
+            sensor.out_until_ds = sensor.out_from_ds + mean_ds * sensor.outages.expovariate(1.0)
 
     def _draw_ghost(self, sensor: _Sensor, after_ds: float) -> None:
-        if not self.preset.false_tracks_per_h:
+        """Draw when the next false track comes, where, whether it moves, and when it ends."""
+        preset, draws = self.preset, sensor.ghosts
+        if not preset.false_tracks_per_h:
             sensor.ghost_from_ds = sensor.ghost_until_ds = inf
             return
-        sensor.ghost_from_ds = after_ds + sensor.ghosts.expovariate(self.preset.false_tracks_per_h / HOUR_DS)
-        life_ds = sensor.ghosts.expovariate(1.0 / (10 * self.preset.false_track_mean_s))
+        sensor.ghost_from_ds = after_ds + HOUR_DS / preset.false_tracks_per_h * draws.expovariate(1.0)
+        life_ds = 10 * preset.false_track_mean_s * draws.expovariate(1.0)
+        sensor.ghost_m = draws.random() * sensor.length_m
+        sensor.ghost_mps = preset.false_speed_mps if draws.random() < preset.false_moving_share else 0.0
+        if sensor.ghost_mps:
+            life_ds = min(life_ds, 10 * sensor.ghost_m / sensor.ghost_mps)
         sensor.ghost_until_ds = sensor.ghost_from_ds + life_ds
-        sensor.ghost_m = sensor.ghosts.random() * sensor.length_m
 
     def _ghost_track(self, sensor: _Sensor, now_ds: int) -> Track:
-        """Return a crossing's false track: it stands still, of no known class."""
+        """Return a crossing's false track, of no known class."""
+        gone_m = sensor.ghost_mps * (now_ds - sensor.ghost_from_ds) / 10
         return Track(
             sensor.ghost_number,
             sensor.crossing,
             ON_CROSSING,
-            sensor.ghost_m,
-            0.0,
+            max(sensor.ghost_m - gone_m, 0.0),
+            sensor.ghost_mps,
             (),
             SOURCE,
             now_ds,
             sensor.ghost_since_ds,
         )
+
+
+def _zones(crossing: Crossing, preset: DetectorPreset) -> dict[str, Zone]:
+    """Return the zone of each kerb of a crossing at which the sensor sees people."""
+    seen = {
+        Zone.KERB_A: preset.sees_kerb_a,
+        Zone.KERB_B: preset.sees_kerb_b,
+        Zone.ISLAND: preset.sees_island,
+    }
+    zones = {
+        kerb: Zone.ISLAND if leg == REFUGE else zone
+        for kerb, leg, zone in zip("AB", crossing.kerbs, (Zone.KERB_A, Zone.KERB_B), strict=True)
+    }
+    return {kerb: zone for kerb, zone in zones.items() if seen[zone]}

@@ -18,7 +18,7 @@ class EmulatedStreet:
     ----------
     connection : `libsumo`, or a `traci` connection.
     plan : the site.
-    detector : preset name.
+    detector : preset, with changes if any.
     seed : of the detector, >= 0.
     is_recording : keep speed changes for a replay.
     """
@@ -33,6 +33,16 @@ class EmulatedStreet:
         self.observe = self.walkers.observe
         self.act = self.walkers.act
         self.release = self.walkers.release_all
+
+    @staticmethod
+    def check_detector(detector: str) -> None:
+        """Refuse a preset that cannot be used, before any simulation is touched.
+
+        Raises
+        ------
+        ValueError : an unknown preset or field, or a value out of its range.
+        """
+        preset(detector)
 
     def follow(self, trace: Trace) -> None:
         """Tell the trace of everyone who steps on or off a crossing."""

@@ -71,7 +71,7 @@ class RunSpec:
     seed : 0-9,999 training, 10,000-10,999 everyday, 20,000 to 2^31 - 1 test.
     hour : demand period or hour of the day.
     minutes : measured time after the warm-up, > 0. [min]
-    detector : preset of the emulated detector.
+    detector : preset of the emulated detector, with changes if any (`camera_day:latency_s=2`).
     extension_max_s : replaces the plan's extension maxima; None keeps them. [s]
     form : extension form.
     backend : `libsumo` in process, or `traci` over a socket.
@@ -94,7 +94,8 @@ class RunSpec:
 
         Raises
         ------
-        ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset.
+        ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset,
+            a detector's figure out of its range.
         """
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed = {self.seed}: a seed lies between 0 and {LARGEST_SEED}")
@@ -138,7 +139,7 @@ class JunctionDriver(SumoJunction):
     connection : `libsumo`, or a `traci` connection, at time 0.
     plan : the plan the controller runs.
     controller : policy and guard.
-    detector : preset name of the emulated detector.
+    detector : preset of the emulated detector, with changes if any.
     seed : of the detector.
     extension_max_s : what *within the maximum* means; None is the plan's. [s]
     is_recording : keep lamp and speed changes for a replay.
@@ -397,11 +398,11 @@ def run_world(
         except Exception as error:
             raise as_fault(error) from error
         driver.loop.audit.close(end_ds)
-        events = driver.measures.event_rows(end_ds, driver.detector.was_detected)
+        extensions = driver.loop.audit.extensions
+        events = driver.measures.event_rows(end_ds, driver.detector.was_detected, extensions)
         version = str(opened.connection.getVersion()[1])
         opened.finish()
         row = _row(spec, site, driver, events, opened.outputs)
-    extensions = driver.loop.audit.extensions
     return RunResult(
         row={**row, "sumo_version": version},
         events=events,
@@ -428,7 +429,14 @@ def _row(
         "extension_max_s": math.nan if spec.extension_max_s is None else spec.extension_max_s,
         "seed": spec.seed,
         "minutes": spec.minutes,
-        **summarise(rows=events, vehicles=vehicles, health=health, duration_s=duration_s),
+        **summarise(
+            rows=events,
+            vehicles=vehicles,
+            health=health,
+            duration_s=duration_s,
+            extensions=driver.measures.extension_use,
+            queues=driver.measures.queues.result(),
+        ),
         "released_on_person": 0 if driver.guard is None else driver.guard.released_on_person,
         "extension_s_per_h": driver.loop.audit.extension_ds / 10 / duration_s * 3600,
         "decisions_n": getattr(driver.policy, "decisions", 0),

@@ -6,10 +6,9 @@ import importlib
 import multiprocessing
 import os
 import signal
-import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,7 +18,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bitgoeul.controller.errors import BitgoeulError, ScenarioError
 from bitgoeul.training.intervals import MEASURES, Summary
-from bitgoeul.training.processes import GOODBYE_S, await_end, ending_on_sigterm, scratch_folder, sigint_held
+from bitgoeul.training.processes import (
+    GOODBYE_S,
+    POLL_S,
+    begin_worker,
+    end_pool,
+    ending_on_sigterm,
+    scratch_folder,
+    sigint_held,
+)
 from bitgoeul.training.store import RunStore
 
 if TYPE_CHECKING:
@@ -37,8 +44,6 @@ TEST_SEEDS_FROM: Final = 20_000
 """From here up the seeds are kept for the final test."""
 NEVER_EXTENDING: Final = frozenset({"fixed", "actuated", "max_pressure"})
 """Policies that never extend unless the guard is before them; any other is run for every maximum."""
-POLL_S: Final = 1.0
-"""Longest wait without looking for signals. [s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,7 @@ class Comparison:
     sites : site names or plan paths.
     controllers : controller names; the first is the baseline of the differences.
     seeds : the seeds, the same for every controller.
-    detectors : detector presets.
+    detectors : detector presets, each with its changes if any.
     hour : demand period.
     minutes : measured time of a run, > 0. [min]
     extension_maxima_s : greatest extension of every crossing; None is each crossing's own in the plan. [s]
@@ -226,7 +231,7 @@ def _run_pool(
     older = set(multiprocessing.active_children())
     with ending_on_sigterm(), scratch_folder():
         pool = ProcessPoolExecutor(
-            max_workers=min(workers, len(pending)), mp_context=context, initializer=_begin_worker
+            max_workers=min(workers, len(pending)), mp_context=context, initializer=begin_worker
         )
         started: list[BaseProcess] = []
         try:
@@ -238,7 +243,7 @@ def _run_pool(
         except BrokenProcessPool as fault:
             raise _worker_death(started, store, pending) from fault
         finally:
-            _end(pool, {*started, *multiprocessing.active_children()} - older)
+            end_pool(pool, {*started, *multiprocessing.active_children()} - older)
             store.sweep()
 
 
@@ -299,28 +304,6 @@ def _work(job: Job) -> Outcome:
     return Outcome()
 
 
-def _begin_worker() -> None:
-    """Tie this worker to its parent and keep SUMO's own output off the terminal.
-
-    SUMO's warnings are in its log, and counted; errors travel back as values. BITGOEUL_TRACEBACK=1 lets
-    everything through to standard error.
-    """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    sink = os.open(os.devnull, os.O_WRONLY)
-    shows_all = os.environ.get("BITGOEUL_TRACEBACK", "") not in {"", "0"}
-    os.dup2(2 if shows_all else sink, 1)
-    os.dup2(2 if shows_all else sink, 2)
-    os.close(sink)
-
-
-def _end_with_parent() -> None:
-    """End this worker when its parent is gone, even if that was killed."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _collect(futures: Mapping[Future[Outcome], Job], on_done: Callable[[RunSpec], None]) -> None:
     """Wait for all jobs; stop at the first that failed."""
     waiting = set(futures)
@@ -354,15 +337,6 @@ def _worker_death(started: Sequence[BaseProcess], store: RunStore, pending: Sequ
             )
     codes = ", ".join(str(child.exitcode) for child in started)
     return ScenarioError(f"a worker process could not start (exit status {codes}); finished runs are kept")
-
-
-def _end(pool: ProcessPoolExecutor, started: Collection[BaseProcess]) -> None:
-    """Leave no worker process behind, whatever happened."""
-    pool.shutdown(wait=False, cancel_futures=True)
-    for child in started:
-        if child.is_alive():
-            child.terminate()
-    await_end(started)
 
 
 def default_workers() -> int:

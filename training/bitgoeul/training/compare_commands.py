@@ -61,6 +61,7 @@ Examples:
   bitgoeul compare bukmun_5 --controllers fixed,eta --seeds 10 --extension-max 0,5,10,20,30,plan,45
   bitgoeul compare bukmun_5 bukmun_5_zone --controllers fixed,eta --form P,R --out out/forms
   bitgoeul compare bukmun_5 --controllers fixed,eta --seeds 10 --detector perfect,camera_day
+  bitgoeul compare bukmun_5 --controllers eta --detector camera_day,camera_day:person_recall=0.5:latency_s=3
   bitgoeul compare bukmun_5 --controllers fixed,eta --seeds 4 --json > result.json
 
 Interrupted? The same command goes on where it stopped.
@@ -138,8 +139,8 @@ class MaximumList(NameList):
     type=NameList(),
     default="camera_day",
     show_default=True,
-    metavar="PRESET",
-    help="How well walkers are seen; several separated by commas.",
+    metavar="PRESET[:FIELD=VALUE]...",
+    help="How well walkers are seen, as `camera_day:person_recall=0.8`; several separated by commas.",
 )
 @click.option(
     "--extension-max",
@@ -223,12 +224,12 @@ def check_comparison(comparison: comparing.Comparison) -> comparing.Comparison:
 
     Raises
     ------
-    ScenarioError : an unknown site, hour, detector or form, or a site named twice.
+    ScenarioError : an unknown site, hour or form, or a site named twice.
     PlanError : a site's plan must not be run.
-    ValueError : an unknown controller.
+    ValueError : an unknown controller or detector, or a detector's figure out of its range.
     """
     from bitgoeul.controller.policies import parse_controller
-    from bitgoeul.envs.detector import PRESETS
+    from bitgoeul.envs.detector import preset
     from bitgoeul.sim_scenarios.catalog import load_site
 
     if len(set(comparison.sites)) < len(comparison.sites):
@@ -236,7 +237,8 @@ def check_comparison(comparison: comparing.Comparison) -> comparing.Comparison:
     hours = {load_site(site).demand.period(comparison.hour).name for site in comparison.sites}
     for controller in comparison.controllers:
         parse_controller(controller)
-    _check_names("detector", comparison.detectors, PRESETS)
+    for detector in comparison.detectors:
+        preset(detector)
     _check_names("form", comparison.forms, ("P", "R"))
     if len(hours) > 1:
         raise ScenarioError(f"hour {comparison.hour} means {' and '.join(sorted(hours))} at these sites")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 GOODBYE_S: Final = 5.0
 """How long a worker process may take to end before it is killed. [s]"""
+POLL_S: Final = 1.0
+"""Longest wait without looking for signals. [s]"""
 EXIT_TERMINATED: Final = 143
 """Exit status after SIGTERM: 128 + 15, as shells report it."""
 
@@ -83,3 +90,66 @@ def await_end(processes: Collection[BaseProcess]) -> None:
         if process.is_alive():
             process.kill()
             process.join()
+
+
+def begin_worker() -> None:
+    """Tie this worker to its parent and keep SUMO's own output off the terminal.
+
+    SUMO's warnings are in its log, and counted; errors travel back as values. BITGOEUL_TRACEBACK=1 lets
+    everything through to standard error.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    sink = os.open(os.devnull, os.O_WRONLY)
+    shows_all = os.environ.get("BITGOEUL_TRACEBACK", "") not in {"", "0"}
+    os.dup2(2 if shows_all else sink, 1)
+    os.dup2(2 if shows_all else sink, 2)
+    os.close(sink)
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, even if that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def end_pool(pool: ProcessPoolExecutor, started: Collection[BaseProcess]) -> None:
+    """Leave no worker process behind, whatever happened."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in started:
+        if child.is_alive():
+            child.terminate()
+    await_end(started)
+
+
+def run_in_workers(
+    work: Callable[[Item], Result], items: Sequence[Item], *, workers: int, on_done: Callable[[], None]
+) -> list[Result]:
+    """Run a function on each item in worker processes; return the results in the items' order.
+
+    Parameters
+    ----------
+    work : a function of a module; what it raises is raised here, and the others are ended.
+    items : what to work on.
+    workers : number of processes.
+    on_done : called after each item.
+    """
+    older = set(multiprocessing.active_children())
+    with ending_on_sigterm(), scratch_folder():
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(
+            max_workers=min(workers, len(items)), mp_context=context, initializer=begin_worker
+        )
+        try:
+            with sigint_held():
+                futures = [pool.submit(work, item) for item in items]
+            waiting: set[Future[Result]] = set(futures)
+            while waiting:
+                ended, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    future.result()
+                    on_done()
+            return [future.result() for future in futures]
+        finally:
+            end_pool(pool, set(multiprocessing.active_children()) - older)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from bitgoeul.sim_scenarios.files import write_text
+from bitgoeul.training.breakdown import GROUPINGS, breakdown_table
 from bitgoeul.training.figures import (
     FONTS,
     Drawing,
@@ -159,6 +160,10 @@ def _site(source: ReportInput, site: str) -> dict[str, Any]:
         "leftovers": _leftovers(source.events, shown),
         "baseline": shown[0].controller,
         "details": _details(shown),
+        "groups": [
+            breakdown_table({s.controller: _events(source.events, s) for s in shown}, grouping)
+            for grouping in GROUPINGS
+        ],
     }
 
 

@@ -39,13 +39,23 @@ EVENT_COLUMNS: Final[Mapping[str, type[Any]]] = {
     "entry": str,
     "wait_s": float,
     "crossing_s": float,
+    "delay_s": float,
     "is_residual": bool,
     "residual_m": float,
     "needed_after_clearance_s": float,
     "is_within_max": bool,
+    "unserved_need_s": float,
+    "extension_s": float,
+    "exposure_s": float,
+    "exposure_lane_s": float,
+    "exposure_yield_s": float,
+    "pet_s": float,
+    "pet_ahead_s": float,
+    "pet_turn_s": float,
+    "pet_turn_ahead_s": float,
     "was_detected": bool,
 }
-"""One walker's crossing, as the truth has it."""
+"""One walker's crossing, as the truth has it; docs/measures.md defines each."""
 LEGAL_ENTRIES: Final = ("walk_first", "walk_second")
 """Entries on walk: the starters that are legal."""
 EXTENSION_COLUMNS: Final[Mapping[str, type[Any]]] = {
