@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from bitgoeul.controller.backends.sumo import SumoRows
-from bitgoeul.controller.detection import MOBILITY_CLASSES
+from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame
 from bitgoeul.controller.signals import ALL_RED, Lamps, phase_mask
+from bitgoeul.envs.detector import PERFECT, EmulatedDetector
 from bitgoeul.envs.walkers import WalkerDriver
 from bitgoeul.envs.world import RunSpec, Simulation, run_world
 from bitgoeul.sim_scenarios.catalog import SITES_FOLDER, load_site
@@ -52,6 +53,7 @@ class Noted:
     entered: list[tuple[int, Any]] = field(default_factory=list)
     exits: list[tuple[int, Any]] = field(default_factory=list)
     positions: list[dict[str, tuple[float, float]]] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
 
     def speed_mps(self, name: str) -> float:
         """Return the mean speed between the first and last position on a crossing."""
@@ -95,7 +97,7 @@ def drive(site, sumo, shown, seconds, replay) -> Noted:
     looks = {"walk": Lamps(walk=every), "clearance": Lamps(ped_clear=every), "red": ALL_RED}
     rows = SumoRows(site.plan)
     driver = WalkerDriver(sumo, site.plan, is_recording=True)
-    noted = Noted(driver)
+    noted, detector = Noted(driver), EmulatedDetector(driver, site.plan, PERFECT, 1)
     driver.listeners.append(Listener(noted))
     for now_ds in range(0, round(10 * seconds), STEP_DS):
         name = [look for from_s, look in shown if 10 * from_s <= now_ds][-1]
@@ -103,6 +105,7 @@ def drive(site, sumo, shown, seconds, replay) -> Noted:
         if replay is None:
             driver.observe(now_ds)
             note(site, noted, now_ds)
+            noted.frames += detector.frames(now_ds)
             driver.act(now_ds, looks[name])
         else:
             push(sumo, replay, now_ds)
@@ -214,6 +217,16 @@ def test_who_turns_back_waits_at_the_kerb_and_crosses_at_the_next_walk(site, fro
     assert second.turned_back_ds is None
     assert second.entered_ds == pytest.approx(1205, abs=15)
     assert (second_ds - second.entered_ds) / 10 == pytest.approx(35 / 0.7, abs=0.6)
+
+
+def test_a_sensor_sees_who_turns_back_walk_and_not_leap(site):
+    """The distance to the far kerb jumps when the far kerb becomes the other one; the speed must not."""
+    alone = trip("w", speed_mps=0.7, gait=Gait(turn_within=0.15))
+    noted = walk(site, [alone], clearance_after(7), 60)
+    tracks = [track for frame in noted.frames for track in frame.on_crossing]
+    assert max(track.speed_mps for track in tracks) == pytest.approx(0.7, abs=0.01)
+    assert max(track.remaining_m for track in tracks[:5]) > 30
+    assert max(track.remaining_m for track in tracks[-5:]) < 5
 
 
 def test_nobody_turns_back_who_is_further_on_or_would_make_it_or_has_done_so(site):

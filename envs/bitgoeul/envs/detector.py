@@ -217,7 +217,8 @@ class EmulatedDetector:
             person = people.get(walker.id) or self._meet(walker, now_ds)
             if not person.is_seen:
                 continue
-            if person.last_ds < 0:
+            turned_ds = walker.turned_back_ds
+            if person.last_ds < 0 or (turned_ds is not None and turned_ds >= person.last_ds):
                 speed_mps = self._begin(person, walker, sensor, now_ds)
             else:
                 speed_mps = 10 * (person.last_m - true_m) / (now_ds - person.last_ds)
@@ -247,12 +248,12 @@ class EmulatedDetector:
         return tuple(tracks)
 
     def _begin(self, person: _Person, walker: Walker, sensor: _Sensor, now_ds: int) -> float:
-        """Start what runs for a track on a crossing; return the walker's speed. [m/s]
+        """Start what runs for a track on a crossing, or for one who turned back; return the speed. [m/s]
 
         The noise is 1 - growth times its figure at kerb A, where the sensor is, and 1 + growth at kerb B.
         """
         growth = self.preset.noise_growth
-        way = -1.0 if walker.kerb == "A" else 1.0
+        way = -1.0 if (walker.kerb == "A") is (walker.turned_back_ds is None) else 1.0
         person.spread, person.spread_per_m = 1.0 - way * growth, 2.0 * way * growth / sensor.length_m
         person.break_ds = now_ds + self._break_period(person)
         person.event_ds = min(person.gap_from_ds, person.break_ds)
