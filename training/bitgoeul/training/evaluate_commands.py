@@ -16,6 +16,8 @@ from rich.table import Table
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.files import write_text
 
+from .evaluate_walkers import walkers
+
 
 @click.group()
 def evaluate() -> None:
@@ -82,6 +84,9 @@ def need(
             table.add_row(*row)
         console.print(table)
     console.print(f"report: {out / 'need.html'}")
+
+
+evaluate.add_command(walkers)
 
 
 def _progress(title: str) -> Progress:
