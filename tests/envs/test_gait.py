@@ -121,7 +121,7 @@ def test_who_is_off_a_crossing_is_paced_no_more(sumo, plan):
     driver.observe(20)
     driver.act(2000, ALL_RED)
     assert sumo.speeds_set[-1] == ("w1", -1.0)
-    assert driver.speed_changes[-1] == (20, "w1", -1.0)
+    assert driver.orders[-1] == (20, "w1", -1.0)
 
 
 def test_a_gait_that_nobody_can_read_is_named(sumo, plan):

@@ -13,6 +13,7 @@ from bitgoeul.controller.backends.sumo import SumoRows
 from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame
 from bitgoeul.controller.signals import ALL_RED, Lamps, phase_mask
 from bitgoeul.envs.detector import PERFECT, EmulatedDetector
+from bitgoeul.envs.gait import TurnBack
 from bitgoeul.envs.walkers import WalkerDriver
 from bitgoeul.envs.world import RunSpec, Simulation, run_world
 from bitgoeul.sim_scenarios.catalog import SITES_FOLDER, load_site
@@ -126,12 +127,11 @@ def note(site, noted, now_ds):
 
 
 def push(sumo, replay, now_ds):
-    for turn in replay.turns_back:
-        if turn.at_ds == now_ds:
-            turn.apply(sumo.person)
-    for at_ds, person, speed_mps in replay.speed_changes:
-        if at_ds == now_ds:
-            sumo.person.setSpeed(person, speed_mps)
+    for at_ds, person, order in replay.orders:
+        if at_ds == now_ds and isinstance(order, TurnBack):
+            order.apply(sumo.person, person)
+        elif at_ds == now_ds:
+            sumo.person.setSpeed(person, order)
 
 
 # Kerb reached about 19 s after departure at 1 m/s; red until then keeps everybody at the kerb.
@@ -170,7 +170,7 @@ def test_who_slows_is_faster_at_first_and_slower_at_last(site):
     first, last = noted.speed_between("w", 1, 8), noted.speed_between("w", 27, 34)
     # c = mean of 1 / (0.95, 0.85, 0.75, 0.65) = 1.2752, times 0.95 and 0.65.
     assert (first, last) == (pytest.approx(1.211, rel=0.02), pytest.approx(0.829, rel=0.02))
-    assert noted.driver.speed_changes[-1][2] == -1.0
+    assert noted.driver.orders[-1][2] == -1.0
 
 
 def test_who_rests_stands_there_as_long_as_drawn(site):
@@ -392,7 +392,7 @@ def test_one_run_is_replayed_by_its_record(site):
     ]
     shown = [*clearance_after(7), (120, "walk")]
     noted = walk(site, walkers, shown, 200)
-    assert noted.driver.turns_back
+    assert any(isinstance(order, TurnBack) for _, _, order in noted.driver.orders)
     replayed = walk(site, walkers, shown, 200, replay=noted.driver)
     assert replayed.positions == noted.positions
     assert len(noted.positions) == 400

@@ -88,7 +88,7 @@ class Run:
             lamps = new
             self._compare(plan, driver, frames, now_ds)
         self.rows = measures.event_rows(now_ds, detector.was_detected)
-        self.speed_changes = driver.speed_changes
+        self.orders = driver.orders
         self.left_over = len(detector._people)
         self.waiting_n = sum(map(len, driver.waiting)) + sum(map(len, driver.on_crossing))
 
@@ -150,7 +150,7 @@ def test_kerbs_are_the_ones_the_trips_start_from(run):
 
 def test_start_up_delays_are_as_drawn(run):
     onsets, started = {}, 0
-    for now_ds, person, speed in run.speed_changes:
+    for now_ds, person, speed in run.orders:
         if speed == 0 and (now_ds, run.trips[person].crossing) in run.onsets:
             onsets[person] = now_ds
         elif speed == -1 and person in onsets:

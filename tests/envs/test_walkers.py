@@ -119,7 +119,7 @@ def test_start_up_delays_those_who_stand_at_onset_and_nobody_else(sumo, plan):
     for later_ds in range(now_ds + 5, now_ds + 60, 5):
         driver.observe(later_ds)
         driver.act(later_ds, WALK)
-    assert driver.speed_changes == [(now_ds, "stands", 0.0), (now_ds + 25, "stands", -1.0)]
+    assert driver.orders == [(now_ds, "stands", 0.0), (now_ds + 25, "stands", -1.0)]
     assert sumo.speeds_set == [("stands", 0.0), ("stands", -1.0)]
 
 
@@ -130,10 +130,10 @@ def test_who_has_not_started_when_walk_ends_is_left_to_the_lamp(sumo, plan):
     driver.act(now_ds, WALK)
     driver.observe(now_ds + 5)
     driver.act(now_ds + 5, CLEARANCE)
-    assert driver.speed_changes[-1] == (now_ds + 5, "slow", -1.0)
+    assert driver.orders[-1] == (now_ds + 5, "slow", -1.0)
     driver.act(now_ds + 400, ALL_RED)
     driver.act(now_ds + 1600, WALK)  # the next walk finds them ready
-    assert len(driver.speed_changes) == 2
+    assert len(driver.orders) == 2
 
 
 def test_who_vanishes_while_delayed_is_forgotten(sumo, plan):

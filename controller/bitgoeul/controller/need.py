@@ -55,6 +55,9 @@ WALKED_WEIGHT = 0.15
 REJOIN_M = 1.5
 """A new track so close to where somebody lost must be is the same person. [m] [A]"""
 
+BLINK_DS = 20
+"""Who is missing no longer than this is remembered whatever their need. [0.1 s] [A]"""
+
 # --- the prediction ---------------------------------------------------------------------------------
 FUTURE_SPREAD = 0.05
 """Spread of the speed still to come about the speed now: crowding, weaving, tiring [A]. [m/s]"""
@@ -74,6 +77,8 @@ RETURNING_MPS = 0.25
 """Who walks back at least this fast needs the way back to the kerb they came from. [m/s] [A]"""
 SURE = 0.99
 """Quantile the guard relies on (DESIGN, promise 3)."""
+SURE_SHARE = 0.9
+"""No sure need is shorter than the way at this share of the speed seen: exp(-2.33 * 0.05)."""
 MOVING_MPS = 0.3
 """A track at least once this fast is a confirmed person [A]. [m/s]"""
 MOVED_M = 1.0
@@ -325,6 +330,9 @@ class NeedEstimator:
         for name, person in [each for each in people.items() if each[1].in_frame_ds != at_ds]:
             if person.gone_ds < 0:
                 person.gone_ds = at_ds
+            if at_ds < person.gone_ds + BLINK_DS:
+                continue
+            if person.forget_ds < 0:
                 person.forget_ds = person.track.measured_ds + ceil(10 * _sure_need_s(person))
             if at_ds >= person.forget_ds:
                 del people[name]
@@ -397,9 +405,8 @@ class NeedEstimator:
             return True
         for person in people:  # most cannot be at the speed they have: no need to ask for a quantile
             age_s = (now_ds - person.track.measured_ds) / 10
-            if person.speed_mps >= 0 and person.remaining_m > (within_s + age_s) * max(
-                person.speed_mps, SLOWEST_MPS
-            ):
+            trusted_mps = SURE_SHARE * max(person.speed_mps, SLOWEST_MPS)
+            if person.speed_mps >= 0 and person.remaining_m > (within_s + age_s) * trusted_mps:
                 return False
         cumulative, distance_m, pause_s = beliefs(people)
         times_s = within_s + _ages_s(people, now_ds) - pause_s

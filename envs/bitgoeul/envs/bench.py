@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.catalog import load_site
 
 from .gait import TurnBack
+from .walkers import Order
 from .world import STEP_DS, RunSpec, Simulation, build_driver, simulation
 
 
@@ -34,16 +34,14 @@ class BenchFigures:
 
 
 Changes = list[tuple[int, str]]
-Speeds = list[tuple[int, str, float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recording:
-    """What a run did to SUMO: lamp rows, turned-back walkers, speeds, each with its time. [0.1 s]"""
+    """What a run did to SUMO: lamp rows, and what it told people, each with its time. [0.1 s]"""
 
     rows: Changes
-    turns: list[TurnBack]
-    speeds: Speeds
+    orders: list[Order]
 
 
 def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
@@ -83,8 +81,7 @@ def _record(spec: RunSpec, opened: Simulation) -> _Recording:
         driver.step()
     recording = _Recording(
         rows=driver.backend.row_changes or [],
-        turns=driver.walkers.turns_back,
-        speeds=driver.walkers.speed_changes or [],
+        orders=driver.walkers.orders or [],
     )
     recorded = opened.outputs
     opened.restart()
@@ -120,24 +117,30 @@ def _timed_replay(spec: RunSpec, opened: Simulation, recording: _Recording) -> f
     connection = opened.connection
     signal = load_site(spec.site).plan.sumo.traffic_light
     step, show = connection.simulationStep, connection.trafficlight.setRedYellowGreenState
-    set_speed = connection.person.setSpeed
-    row_at, speeds_at = dict(recording.rows), _by_time(recording.speeds)
-    turns = deque(recording.turns)
+    people, set_speed = connection.person, connection.person.setSpeed
+
+    def tell(person: str, order: float | TurnBack) -> None:
+        if isinstance(order, TurnBack):
+            order.apply(people, person)
+        else:
+            set_speed(person, order)
+
+    row_at, orders_at = dict(recording.rows), _by_time(recording.orders)
     started_s = time.perf_counter()
     for now_ds in _steps(spec):
         row = row_at.get(now_ds)
         if row is not None:
             show(signal, row)
-        while turns and turns[0].at_ds <= now_ds:
-            turns.popleft().apply(connection.person)
-        for person, speed_mps in speeds_at.get(now_ds, ()):
-            set_speed(person, speed_mps)
+        for person, order in orders_at.get(now_ds, ()):
+            tell(person, order)
         step()
+    for person, order in orders_at.get(spec.end_s * 10, ()):
+        tell(person, order)
     return spec.end_s / (time.perf_counter() - started_s)
 
 
-def _by_time(speeds: Speeds) -> dict[int, list[tuple[str, float]]]:
-    grouped: dict[int, list[tuple[str, float]]] = {}
-    for now_ds, person, speed_mps in speeds:
-        grouped.setdefault(now_ds, []).append((person, speed_mps))
+def _by_time(orders: list[Order]) -> dict[int, list[tuple[str, float | TurnBack]]]:
+    grouped: dict[int, list[tuple[str, float | TurnBack]]] = {}
+    for now_ds, person, order in orders:
+        grouped.setdefault(now_ds, []).append((person, order))
     return grouped

@@ -99,8 +99,6 @@ class TurnBack(NamedTuple):
 
     Parameters
     ----------
-    at_ds : when. [0.1 s]
-    person : SUMO's id.
     stages : walks, each as its edges and SUMO's arrival position [m].
 
     Notes
@@ -110,15 +108,13 @@ class TurnBack(NamedTuple):
     The walker stands for one step and may be moved sideways within the crossing (docs/walkers.md).
     """
 
-    at_ds: int
-    person: str
     stages: tuple[tuple[tuple[str, ...], float], ...]
 
-    def apply(self, person: Any) -> None:
-        """Give the new way to SUMO (its `person` domain)."""
-        person.removeStages(self.person)
+    def apply(self, domain: Any, person: str) -> None:
+        """Give a person (SUMO's id) the new way through SUMO's `person` domain."""
+        domain.removeStages(person)
         for edges, arrival_m in self.stages:
-            person.appendWalkingStage(self.person, list(edges), arrival_m)
+            domain.appendWalkingStage(person, list(edges), arrival_m)
 
 
 @dataclass(slots=True)

@@ -75,6 +75,10 @@ class Walker:
     turned_back_ds: int | None = None
 
 
+Order = tuple[int, str, float | TurnBack]
+"""What a driver told SUMO of a person: when [0.1 s], who, their speed [m/s] or way back."""
+
+
 class WalkerListener(Protocol):
     """Whoever wants to know of each entry onto a crossing and each exit from it."""
 
@@ -94,7 +98,7 @@ class WalkerDriver:
     ----------
     connection : `libsumo` or a `traci` connection with the network loaded.
     plan : the junction's plan.
-    is_recording : keep each speed change in `speed_changes`, so that a run can be replayed.
+    is_recording : keep each order in `orders`, so that a run can be replayed.
 
     Attributes
     ----------
@@ -104,8 +108,7 @@ class WalkerDriver:
     listeners : told of entries and exits, in this order.
     withdrawals : told of walkers who left a walking area without entering the crossing.
     watchers : called with the time at the end of each `observe`; empty costs nothing.
-    speed_changes : (time [0.1 s], person, speed [m/s]; -1 own speed) of each change, None if unasked.
-    turns_back : who turned back on a crossing, for a replay; applied before the speed changes of a time.
+    orders : (time [0.1 s], person, speed [m/s], -1 for their own; or a way back), None if unasked.
     """
 
     def __init__(self, connection: Connection, plan: SitePlan, *, is_recording: bool = False) -> None:
@@ -123,8 +126,7 @@ class WalkerDriver:
         self.listeners: list[WalkerListener] = []
         self.withdrawals: list[Callable[[Walker], None]] = []
         self.watchers: list[Callable[[int], None]] = []
-        self.speed_changes: list[tuple[int, str, float]] | None = [] if is_recording else None
-        self.turns_back: list[TurnBack] = []
+        self.orders: list[Order] | None = [] if is_recording else None
         self._half_step_ds = round(connection.simulation.getDeltaT() * 5)
         self._pacer = Pacer(self._set_speed, self._half_step_ds)
         self._clearance_s = tuple(plan.phase(plan.phase_of(each.id)).ped_clear_s for each in plan.crossings)
@@ -341,9 +343,10 @@ class WalkerDriver:
             back = (((layout.edge,), 0.0), ((layout.start_area, approach), back_m))
         else:
             back = (((layout.edge, approach), back_m),)
-        turn = TurnBack(now_ds, walker.id, (*back, (tuple(stage.edges), stage.arrivalPos)))
-        turn.apply(self._person)
-        self.turns_back.append(turn)
+        turn = TurnBack((*back, (tuple(stage.edges), stage.arrivalPos)))
+        turn.apply(self._person, walker.id)
+        if self.orders is not None:
+            self.orders.append((now_ds, walker.id, turn))
         self._have_turned.add(walker.id)
         self._pacer.stop(walker.id, now_ds)
         walker.turned_back_ds = now_ds
@@ -437,5 +440,5 @@ class WalkerDriver:
 
     def _set_speed(self, person: str, speed_mps: float, now_ds: int) -> None:
         self._person.setSpeed(person, speed_mps)
-        if self.speed_changes is not None:
-            self.speed_changes.append((now_ds, person, speed_mps))
+        if self.orders is not None:
+            self.orders.append((now_ds, person, speed_mps))
