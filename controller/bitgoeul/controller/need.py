@@ -55,8 +55,8 @@ WALKED_WEIGHT = 0.15
 REJOIN_M = 1.5
 """A new track so close to where somebody lost must be is the same person. [m] [A]"""
 
-BLINK_DS = 20
-"""Who is missing no longer than this is remembered whatever their need. [0.1 s] [A]"""
+LOST_SPEED_SHARE = 0.5
+"""Somebody lost from sight is remembered as if they went on at this share of their speed [A]."""
 
 # --- the prediction ---------------------------------------------------------------------------------
 FUTURE_SPREAD = 0.05
@@ -237,6 +237,12 @@ class Person:
             return self.remaining_m, self.remaining_var, self.walked_mps, self.walked_var, PAUSE_S
         return self.remaining_m, self.remaining_var, speed_mps, self.speed_var, 0.0
 
+    def surely_gone_ds(self) -> int:
+        """Return when somebody lost now has left, if they go on at half their speed. [0.1 s]"""
+        distance_m, _, speed_mps, _, pause_s = self.outlook()
+        needed_s = (distance_m + KERB_MARGIN_M) / max(LOST_SPEED_SHARE * speed_mps, SLOWEST_MPS)
+        return self.track.measured_ds + ceil(10 * (pause_s + needed_s))
+
 
 def beliefs(people: Sequence[Person]) -> tuple[Array, Array, Array]:
     """Return what is believed of people's time to clear.
@@ -330,10 +336,7 @@ class NeedEstimator:
         for name, person in [each for each in people.items() if each[1].in_frame_ds != at_ds]:
             if person.gone_ds < 0:
                 person.gone_ds = at_ds
-            if at_ds < person.gone_ds + BLINK_DS:
-                continue
-            if person.forget_ds < 0:
-                person.forget_ds = person.track.measured_ds + ceil(10 * _sure_need_s(person))
+                person.forget_ds = person.surely_gone_ds()
             if at_ds >= person.forget_ds:
                 del people[name]
 
@@ -466,9 +469,3 @@ class NeedEstimator:
 
 def _ages_s(people: Sequence[Person], now_ds: int) -> Array:
     return np.array([(now_ds - person.track.measured_ds) / 10 for person in people])
-
-
-def _sure_need_s(person: Person) -> float:
-    """Return for how long after the last sight somebody may still be on the crossing. [s]"""
-    cumulative, distance_m, pause_s = beliefs((person,))
-    return float((distance_m / slowest_of(cumulative, SURE) + pause_s)[0])
