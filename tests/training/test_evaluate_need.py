@@ -25,7 +25,7 @@ from bitgoeul.training.evaluate_need import (
 
 
 def rows(*people):
-    """Return rows of (walker, true_s, remaining_m, speed, age, mean of the class, needs at every quantile)."""
+    """Return rows of (walker, true_s, remaining_m, speed, age, mean of the class, need at each quantile)."""
     names = [*LABELS, "walker", "mobility_class", "true_s", "now_ds", "length_m", *SEEN, *NEED_COLUMNS]
     labels = ("30", "even", "perfect", 1)
     table = [
