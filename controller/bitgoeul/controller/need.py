@@ -436,7 +436,9 @@ class NeedEstimator:
         chance = (np.array(weights) @ clear_from_start(self._lengths_m[index])).prod(axis=0)
         return max(stated_s, STARTUP_STEP_S * int((chance < quantile).sum()))
 
-    def requested_s(self, index: int, walk_since_ds: int, walk_ended_ds: int, now_ds: int) -> float:
+    def requested_s(
+        self, index: int, walk_since_ds: int, walk_ended_ds: int, now_ds: int, *, asked_after_ds: int = -1
+    ) -> float:
         """Return for how long people who asked to cross, and started with this walk, still need it. [s]
 
         Parameters
@@ -444,6 +446,7 @@ class NeedEstimator:
         index : of the crossing in the plan.
         walk_since_ds, walk_ended_ds : begin and end of the walk. [0.1 s]
         now_ds : time. [0.1 s]
+        asked_after_ds : end of the walk before; who asked earlier has had it. [0.1 s]
 
         Returns
         -------
@@ -454,7 +457,7 @@ class NeedEstimator:
         served = [
             each
             for each in self._open_requests(index)
-            if each.measured_ds <= walk_ended_ds and each.until_ds > walk_since_ds
+            if asked_after_ds < each.measured_ds <= walk_ended_ds and each.until_ds > walk_since_ds
         ]
         if not served:
             return 0.0
