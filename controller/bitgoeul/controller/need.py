@@ -120,6 +120,8 @@ class Person:
     remaining_var, both_var, speed_var : their covariance. [m2], [m2/s], [m2/s2]
     walked_mps, walked_var : running mean of the speed while walking, and its variance; 0 before. [m/s]
     first_m, first_ds : distance to the far kerb and time at first sight. [m], [0.1 s]
+    nearest_m : least distance to the far kerb they were seen at. [m]
+    is_returning : on the way back, and by more than the sensor's noise: a start or a stop can look like it.
     is_confirmed : seen moving, so not a ghost of the sensor.
     in_frame_ds : the newest frame they are in: with several sensors its time is not their track's. [0.1 s]
     gone_ds : when the sensor first missed them; -1 while seen. [0.1 s]
@@ -134,7 +136,9 @@ class Person:
         "gone_ds",
         "in_frame_ds",
         "is_confirmed",
+        "is_returning",
         "length_m",
+        "nearest_m",
         "noise",
         "prior",
         "remaining_m",
@@ -150,18 +154,25 @@ class Person:
         self.track = track
         self.length_m, self.noise = length_m, noise
         self.prior = speed_prior(track.class_probabilities)
-        self.remaining_m = self.first_m = track.remaining_m
+        self.remaining_m = self.first_m = self.nearest_m = track.remaining_m
         self.speed_mps = track.speed_mps
         self.first_ds = track.measured_ds
         self.remaining_var, self.both_var = noise.position_var, 0.0
         self.speed_var = FIRST_SPEED_VAR + noise.speed_var
         self.walked_mps, self.walked_var = 0.0, FIRST_SPEED_VAR
-        self.is_confirmed = False
+        self.is_confirmed = self.is_returning = False
         self.in_frame_ds = self.gone_ds = self.forget_ds = -1
 
     def expected_m(self, at_ds: int) -> float:
         """Return where the person must be at a time, from what was last seen. [m]"""
         return self.remaining_m - self.speed_mps * (at_ds - self.track.measured_ds) / 10
+
+    def may_walk_at(self, track: Track) -> bool:
+        """Tell whether the speed of a new track could be this person's; 0 is what any sensor may say."""
+        age_s = max(track.measured_ds - self.track.measured_ds, 0) / 10
+        variance = self.speed_var + SPEED_DRIFT * age_s + self.noise.speed_var
+        off_mps = track.speed_mps - self.speed_mps
+        return track.speed_mps == 0.0 or off_mps * off_mps <= SURPRISE * variance
 
     def follow(self, track: Track, *, anyway: bool = False) -> bool:
         """Take in a newer track of the person; False, and nothing changed, when it cannot be theirs.
@@ -170,7 +181,10 @@ class Person:
         -----
         Predict: x -= u dt, P = F P F' + Q. Update with the distance, then, if the sensor states one, with the
         speed; a stated speed of 0 is what sensors say of standing *and* of walking away, so it is left out.
+        A track no newer than the last one tells nothing: what is seen twice is not twice as sure.
         """
+        if track.measured_ds <= self.track.measured_ds:
+            return True
         dt_s = (track.measured_ds - self.track.measured_ds) / 10
         p_xu = self.both_var - self.speed_var * dt_s
         p_xx = self.remaining_var - (self.both_var + p_xu) * dt_s
@@ -224,13 +238,16 @@ class Person:
             self.walked_var = self.speed_var
         if self.gone_ds >= 0:
             self.gone_ds = self.forget_ds = -1
+        self.nearest_m = min(self.nearest_m, track.remaining_m)
+        self.is_returning = speed_mps < 0.0 and self.remaining_m - self.nearest_m >= MOVED_M
         if not self.is_confirmed:
-            self.is_confirmed = speed_mps >= MOVING_MPS or self.first_m - track.remaining_m >= MOVED_M
+            has_come = self.first_m - track.remaining_m >= MOVED_M
+            self.is_confirmed = speed_mps >= MOVING_MPS or has_come or self.is_returning
 
     def outlook(self) -> tuple[float, float, float, float, float]:
         """Return distance to go [m], its variance, speed [m/s], its variance, and a pause before it [s]."""
         speed_mps = self.speed_mps
-        if speed_mps <= -RETURNING_MPS:
+        if speed_mps <= -RETURNING_MPS and self.is_returning:
             back_m = max(self.length_m - self.remaining_m, 0.0)
             return back_m, self.remaining_var, -speed_mps, self.speed_var, 0.0
         if speed_mps < STANDING_MPS:
@@ -315,7 +332,7 @@ class NeedEstimator:
             if not frame.is_healthy or not (frame.on_crossing or people):
                 continue
             previous = self._frames[index]
-            if previous is not None and previous.measured_ds >= frame.measured_ds:
+            if previous is not None and (previous is frame or previous.measured_ds > frame.measured_ds):
                 continue
             self._frames[index] = frame
             self._merge(index, people, frame)
@@ -345,7 +362,11 @@ class NeedEstimator:
         at_ds = frame.measured_ds
         lost = {name: person for name, person in people.items() if person.in_frame_ds != at_ds}
         for track in strangers:
-            near = {name: abs(person.expected_m(at_ds) - track.remaining_m) for name, person in lost.items()}
+            near = {
+                name: abs(person.expected_m(at_ds) - track.remaining_m)
+                for name, person in lost.items()
+                if person.may_walk_at(track)
+            }
             name = min(near, key=near.__getitem__, default=None)
             if name is not None and near[name] <= REJOIN_M:
                 person = lost.pop(name)
@@ -357,6 +378,8 @@ class NeedEstimator:
             displaced = people.get(track.id)
             if displaced is not None:  # their number went to somebody else: kept as lost, under another
                 renamed = f"{track.id} until {at_ds}"
+                while renamed in people:
+                    renamed += "'"
                 people[renamed] = displaced
                 lost = {renamed if each is displaced else key: each for key, each in lost.items()}
             people[track.id] = person
