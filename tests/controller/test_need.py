@@ -357,6 +357,18 @@ def test_what_a_second_sensor_sees_does_not_wait_for_the_first():
     assert {person.track.id for person in needs.people(XW)} == {"p", "q"}
 
 
+def test_a_frame_that_is_not_whole_adds_people_and_loses_nobody():
+    needs, now_ds = walked([1.0] * 11)
+    for at_ds in range(now_ds + 5, now_ds + 65, 5):  # the sensor that saw p is out; another sees q
+        needs.update(frames(at_ds, track(30.0 - at_ds / 10, at_ds=at_ds, name="q"), is_healthy=False))
+    people = {person.track.id: person for person in needs.people(XW)}
+    assert people.keys() == {"p", "q"}
+    assert people["q"].is_confirmed
+    assert people["p"].gone_ds < 0
+    needs.update(frames(now_ds + 62, is_healthy=True))  # whole again, its picture older than the last tick
+    assert all(person.gone_ds >= 0 for person in needs.people(XW))
+
+
 def test_what_is_seen_twice_is_not_twice_as_sure():
     needs = NeedEstimator(PLAN)
     for at_ds in range(20):  # a sensor repeats where it saw somebody last

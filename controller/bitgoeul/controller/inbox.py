@@ -299,7 +299,8 @@ class Inbox:
         -----
         People are the union of what all sensors see, each under its own name `USER:object`. A frame is
         healthy only if pictures that are fresh and healthy together show the whole crossing and every zone
-        that the sources file promises; it is then as old as the oldest picture needed for that.
+        that the sources file promises; it is then as old as the oldest picture needed for that. One that is
+        not still shows whom its sensors see: they are there, but nobody else is known not to be.
         """
         return tuple([self._frame(name, now_ds) for name in self._crossings])
 
@@ -318,11 +319,11 @@ class Inbox:
         if known is not None and known[0] == key:
             return known[1]
         measured_ds = self._covered_since(crossing, key)
-        if measured_ds is None:
-            self._frames.pop(crossing, None)
-            return Frame(crossing, now_ds, is_healthy=False)
         on_crossing = tuple([track for sight in key for track in sight.on_crossing])
         waiting = tuple([track for sight in key for track in sight.waiting])
+        if measured_ds is None:
+            self._frames.pop(crossing, None)
+            return Frame(crossing, now_ds, is_healthy=False, on_crossing=on_crossing, waiting=waiting)
         frame = Frame(crossing, measured_ds, is_healthy=True, on_crossing=on_crossing, waiting=waiting)
         self._frames[crossing] = (key, frame)
         return frame

@@ -325,16 +325,17 @@ class NeedEstimator:
         self._requests: tuple[CrossingRequest, ...] = ()
 
     def update(self, frames: tuple[Frame, ...], requests: tuple[CrossingRequest, ...] = ()) -> None:
-        """Take in the newest frame of each crossing, and the open requests; a blind frame changes nothing."""
+        """Take in the newest frame of each crossing, and the open requests; a blind frame loses nobody."""
         self._requests = requests
         for index, frame in enumerate(frames):
             people = self._people[index]
-            if not frame.is_healthy or not (frame.on_crossing or people):
+            if not (frame.on_crossing or people):
                 continue
             previous = self._frames[index]
             if previous is not None and (previous is frame or previous.measured_ds > frame.measured_ds):
                 continue
-            self._frames[index] = frame
+            if frame.is_healthy:
+                self._frames[index] = frame
             self._merge(index, people, frame)
 
     def _merge(self, index: int, people: dict[str, Person], frame: Frame) -> None:
@@ -348,7 +349,7 @@ class NeedEstimator:
                 strangers = [track] if strangers is None else [*strangers, track]
         if strangers is not None:
             self._meet(index, people, frame, strangers)
-        if len(people) == len(frame.on_crossing):
+        if len(people) == len(frame.on_crossing) or not frame.is_healthy:
             return
         for name, person in [each for each in people.items() if each[1].in_frame_ds != at_ds]:
             if person.gone_ds < 0:
