@@ -355,6 +355,14 @@ class TestRequests:
         assert reasons == [None] * 10 + [Drop.TOO_MANY_OPEN, None]
         assert len(inbox.requests(5_001)) == 10
 
+    def test_whoever_fills_one_crossing_keeps_nobody_from_another(self):
+        gate = FieldSource(user="gate", crossings=("XN", "XE"), may_request=True)
+        inbox = Inbox(find_plan(SITE), [gate])
+        for number in range(10):
+            inbox.deliver(arrival(request(sequence=number, request_id=f"r{number}")))
+        assert inbox.deliver(arrival(request(sequence=10, request_id="r10", crossing="XE"))) is None
+        assert inbox.deliver(arrival(request(sequence=11, request_id="r11"))) is Drop.TOO_MANY_OPEN
+
     def test_a_source_has_twenty_at_once_at_most(self, inbox):
         reasons = [inbox.deliver(arrival(request(sequence=sequence))) for sequence in range(25)]
         assert reasons == [None] * 20 + [Drop.TOO_FAST] * 5

@@ -41,7 +41,7 @@ WINDOW = 1_024
 """An overtaken message is told from a replay as long as it is no farther behind than this [A]."""
 WINDOW_BITS = (1 << WINDOW) - 1
 MAX_OPEN = 10
-"""Most open requests of one source [A]."""
+"""Most open requests of one source for one crossing: whoever fills it keeps nobody from another [A]."""
 RATES = {"detections": (40.0, 80.0), "requests": (1.0, 20.0), "status": (1.0, 20.0)}
 """Messages a second that a source may send for long, and at once; 30 pictures a second fit. [1/s], [-] [A]"""
 
@@ -266,7 +266,10 @@ class Inbox:
             self._asked = None
             return None
         self._forget_requests(floor(arrival.received_ds))
-        if key not in self._requests and sum(source == user for source, _ in self._requests) >= MAX_OPEN:
+        there = [
+            each.source == user and each.crossing == message.crossing for each in self._requests.values()
+        ]
+        if key not in self._requests and sum(there) >= MAX_OPEN:
             return Drop.TOO_MANY_OPEN
         self._asked = None
         self._requests[key] = CrossingRequest(
