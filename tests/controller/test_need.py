@@ -332,6 +332,16 @@ def test_whoever_passes_does_not_take_the_place_of_somebody_lost():
     assert not needs.is_clear_within(XW, at_ds, 7.0)  # 9 m at 0.5 m/s are 18 s
 
 
+def test_whoever_follows_does_not_take_the_place_of_somebody_seen_once():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0, track(34.5, 0.45, kind="cane")))
+    for step in range(1, 40):  # 0.5 m behind, hiding them; off after 25 s
+        at_ds = 5 * step
+        needs.update(frames(at_ds, track(35.0 - 0.7 * step, 1.4, at_ds=at_ds, name="q")))
+    assert {person.track.id for person in needs.people(XW)} == {"p", "q"}
+    assert not needs.is_clear_within(XW, at_ds, 7.0)
+
+
 def test_who_hesitates_after_a_step_is_not_on_the_way_back():
     needs = NeedEstimator(PLAN)
     for at_ds, remaining_m in ((0, 34.0), (5, 34.6), (10, 34.9)):  # stands a step from the kerb, noise 0.4 m

@@ -168,9 +168,10 @@ class Person:
         return self.remaining_m - self.speed_mps * (at_ds - self.track.measured_ds) / 10
 
     def may_walk_at(self, track: Track) -> bool:
-        """Tell whether the speed of a new track could be this person's; 0 is what any sensor may say."""
+        """Tell whether a new track's speed could be theirs, as last seen; 0 is what any sensor may say."""
         age_s = max(track.measured_ds - self.track.measured_ds, 0) / 10
-        variance = self.speed_var + SPEED_DRIFT * age_s + self.noise.speed_var
+        noise_var = self.noise.speed_var
+        variance = min(self.speed_var, noise_var) + SPEED_DRIFT * age_s + noise_var
         off_mps = track.speed_mps - self.speed_mps
         return track.speed_mps == 0.0 or off_mps * off_mps <= SURPRISE * variance
 
