@@ -246,6 +246,35 @@ def test_requests_do_not_make_a_sensor_faulty():
     assert not bench.guard._crossings[XW].is_sensor_faulty
 
 
+def test_a_request_never_shortens_the_time_of_a_blind_sensor():
+    bench = Bench()
+    bench.requests = asked(120.0)
+    assert reason(bench.serve(is_healthy=False)) == "blind"
+    # 7 s of entry and 35 m at 0.7 m/s: 57 s after the start of walk, 15 s after clearance.
+    assert reason(bench.tick(GREEN, at_ds=5 + 569, is_healthy=False)) == "blind"
+    assert reason(bench.tick(GREEN, at_ds=5 + 570, is_healthy=False)) is None  # the 10 s are over
+
+
+def test_a_request_is_waited_for_in_one_service_only():
+    bench = Bench()
+    bench.requests = asked(60.0)
+    assert reason(bench.serve()) == "request"
+    bench.tick(GREEN, at_ds=5 + 530)
+    bench.tick(YELLOW)
+    bench.tick(LEFT)
+    bench.now_ds = 1000
+    assert reason(bench.serve()) is None  # not yet expired, but it has had its walk
+
+
+def test_a_policy_cannot_keep_a_request_waiting_past_the_bound():
+    bench, never = Bench(), Proposal(Commands(ped_omit=0xFF))
+    bench.requests = (CrossingRequest("r", "XW", Zone.KERB_A, None, "phone", 3, 90_000),)
+    for at_ds in range(5, 10 * int(PLAN.limits.service_bound_s), 50):
+        orders = bench.tick(Lamps(green=0xFF), at_ds=at_ds, proposal=never).commands
+    assert not orders.ped_omit & BIT  # vehicles are served, walk is not
+    assert orders.ped_call & BIT
+
+
 # --- maxima -----------------------------------------------------------------------------------------
 
 

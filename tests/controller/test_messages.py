@@ -292,6 +292,15 @@ class TestSeveralSensors:
         self.send(inbox, "b", after_ms=400, from_m=10.6)
         assert not frame_of(inbox, "XN", 5_005).is_healthy
 
+    def test_whom_one_sensor_sees_is_not_forgotten_when_the_other_fails(self):
+        inbox, needs = self.inbox(a="crossing", b="crossing"), NeedEstimator(find_plan(SITE))
+        for at_ms in range(0, 3_000, 500):
+            self.send(inbox, "b", at_ms, from_m=9.0, objects=[person(1, x_m=10.0 + at_ms / 1_000)])
+            frame = frame_of(inbox, "XN", 5_000 + at_ms // 100 + 1)
+            assert not frame.is_healthy
+            needs.update(inbox.frames(5_000 + at_ms // 100 + 1))
+        assert [(each.track.id, each.is_confirmed) for each in needs.people(1)] == [("b:1", True)]
+
     def test_one_whole_view_is_enough_and_its_time_counts(self):
         inbox = self.inbox(a="crossing", b="crossing")
         self.send(inbox, "a")
@@ -345,6 +354,14 @@ class TestRequests:
         ]
         assert reasons == [None] * 10 + [Drop.TOO_MANY_OPEN, None]
         assert len(inbox.requests(5_001)) == 10
+
+    def test_whoever_fills_one_crossing_keeps_nobody_from_another(self):
+        gate = FieldSource(user="gate", crossings=("XN", "XE"), may_request=True)
+        inbox = Inbox(find_plan(SITE), [gate])
+        for number in range(10):
+            inbox.deliver(arrival(request(sequence=number, request_id=f"r{number}")))
+        assert inbox.deliver(arrival(request(sequence=10, request_id="r10", crossing="XE"))) is None
+        assert inbox.deliver(arrival(request(sequence=11, request_id="r11"))) is Drop.TOO_MANY_OPEN
 
     def test_a_source_has_twenty_at_once_at_most(self, inbox):
         reasons = [inbox.deliver(arrival(request(sequence=sequence))) for sequence in range(25)]

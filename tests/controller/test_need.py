@@ -323,6 +323,80 @@ def test_who_loses_their_number_to_somebody_far_away_is_remembered():
     assert sorted(person.first_ds for person in needs.people(XW)) == [0, now_ds + 5]
 
 
+def test_whoever_passes_does_not_take_the_place_of_somebody_lost():
+    needs, now_ds = walked([0.5] * 33, kind="frail", length_m=20.0)  # 12 m to go at 0.5 m/s: hidden from now
+    for step in range(12):  # somebody new, as far from their own kerb, at 1.4 m/s
+        at_ds = now_ds + 5 * (step + 1)
+        needs.update(frames(at_ds, track(11.5 - 0.7 * step, 1.4, at_ds=at_ds, name="q")))
+    assert {person.track.id for person in needs.people(XW)} == {"p", "q"}
+    assert not needs.is_clear_within(XW, at_ds, 7.0)  # 9 m at 0.5 m/s are 18 s
+
+
+def test_whoever_follows_does_not_take_the_place_of_somebody_seen_once():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0, track(34.5, 0.45, kind="cane")))
+    for step in range(1, 40):  # 0.5 m behind, hiding them; off after 25 s
+        at_ds = 5 * step
+        needs.update(frames(at_ds, track(35.0 - 0.7 * step, 1.4, at_ds=at_ds, name="q")))
+    assert {person.track.id for person in needs.people(XW)} == {"p", "q"}
+    assert not needs.is_clear_within(XW, at_ds, 7.0)
+
+
+def test_who_hesitates_after_a_step_is_not_on_the_way_back():
+    needs = NeedEstimator(PLAN)
+    for at_ds, remaining_m in ((0, 34.0), (5, 34.6), (10, 34.9)):  # stands a step from the kerb, noise 0.4 m
+        needs.update(frames(at_ds, track(remaining_m, 0.0, at_ds=at_ds)))
+        assert not needs.is_clear_within(XW, at_ds, 10.0)
+
+
+def test_who_is_first_seen_on_the_way_back_is_confirmed():
+    needs = NeedEstimator(PLAN)
+    for step in range(8):
+        needs.update(frames(5 * step, track(20.0 + 0.5 * step, 0.0, at_ds=5 * step)))
+    assert [person.is_confirmed for person in needs.people(XW)] == [True]
+
+
+# --- several sensors, and odd times -------------------------------------------------------------------
+
+
+def test_what_a_second_sensor_sees_does_not_wait_for_the_first():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(100, track(30.0, at_ds=100)))
+    # The first one's picture is still of 10.0 s, so the frame is; the second has a newer one.
+    needs.update(frames(100, track(30.0, at_ds=100), track(8.0, at_ds=105, name="q")))
+    assert {person.track.id for person in needs.people(XW)} == {"p", "q"}
+
+
+def test_a_frame_that_is_not_whole_adds_people_and_loses_nobody():
+    needs, now_ds = walked([1.0] * 11)
+    for at_ds in range(now_ds + 5, now_ds + 65, 5):  # the sensor that saw p is out; another sees q
+        needs.update(frames(at_ds, track(30.0 - at_ds / 10, at_ds=at_ds, name="q"), is_healthy=False))
+    people = {person.track.id: person for person in needs.people(XW)}
+    assert people.keys() == {"p", "q"}
+    assert people["q"].is_confirmed
+    assert people["p"].gone_ds < 0
+    needs.update(frames(now_ds + 62, is_healthy=True))  # whole again, its picture older than the last tick
+    assert all(person.gone_ds >= 0 for person in needs.people(XW))
+
+
+def test_what_is_seen_twice_is_not_twice_as_sure():
+    needs = NeedEstimator(PLAN)
+    for at_ds in range(20):  # a sensor repeats where it saw somebody last
+        needs.update(frames(at_ds, track(20.0, 1.0, at_ds=0)))
+    (person,) = needs.people(XW)
+    assert person.speed_var == Person(track(20.0), 35.0, Noise()).speed_var
+
+
+def test_time_that_runs_back_for_one_track_changes_nothing():
+    needs, now_ds = walked([1.0] * 21)
+    (person,) = needs.people(XW)
+    before = (person.remaining_m, person.remaining_var, person.speed_mps, person.speed_var)
+    for step in range(1, 6):
+        needs.update(frames(now_ds + step, track(30.0, 0.2, at_ds=now_ds - 20 * step)))
+        assert (person.remaining_m, person.remaining_var, person.speed_mps, person.speed_var) == before
+    assert person.gone_ds < 0
+
+
 # --- those who wait, and those who ask ----------------------------------------------------------------
 
 

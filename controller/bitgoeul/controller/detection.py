@@ -72,8 +72,8 @@ class Frame(NamedTuple):
     ----------
     crossing : crossing id of the plan.
     measured_ds : when the picture was taken (not when it arrived). [0.1 s]
-    is_healthy : False while the sensor is blind; then empty tuples mean nothing. Only a push button, which
-        never sees the crossing, has somebody waiting in such a frame.
+    is_healthy : False while a part is not seen; then nobody's absence means anything. A push button, which
+        never sees the crossing, and sensors of which another fails, still show somebody in such a frame.
     on_crossing : tracks on the crossing, in the sensor's order.
     waiting : tracks at the kerbs who want to cross here.
     """

@@ -98,6 +98,7 @@ class CrossingGuard:
     walk_bits: int  # the phases in which it has walk
     flash_bit: int  # the crossing's bit where its flashing green goes on in an extension, else 0
     last_red_until_ds: int = NOT_YET_DS
+    asked_after_ds: int = NOT_YET_DS  # requests made before had their walk in an earlier service
     is_sensor_faulty: bool = False
     normal_services: int = 0
     stuck_services: int = 0
@@ -189,7 +190,8 @@ class Guard:
         proposal : what the policy wants; anything that is not a `Proposal` is refused, and the cabinet
             runs its own plan.
         """
-        self._bound.follow(snapshot)
+        asked = self._asked_for(snapshot.requests) if snapshot.requests else 0
+        self._bound.follow(_with_pressed(snapshot, asked) if asked else snapshot)
         if (
             snapshot.now_ds < min(self._quiet_until_ds, self._bound.next_due_ds)
             and proposal is self._quiet_proposal
@@ -217,7 +219,6 @@ class Guard:
             elif guard.last_red_until_ds > snapshot.now_ds:
                 reasons.append((guard.service.crossing, "maximum"))
                 red_hold |= guard.service.bit
-        asked = self._asked_for(snapshot.requests) if snapshot.requests else 0
         if hold or red_hold or asked:
             commands = self._with_orders(commands, hold, red_hold, ped_extend, asked)
         verdict = Verdict(commands, hold | red_hold, tuple(reasons), tuple(interventions))
@@ -392,13 +393,27 @@ class Guard:
             is_confirmed = any(person.is_confirmed for person in people)
             if is_confirmed or is_fresh:
                 return "person" if is_confirmed else "unconfirmed"
-        asked_s = needs.requested_s(service.index, service.walk_since_ds, service.walk_ended_ds, now_ds)
-        if asked_s > max(guard.credit_s - MARGIN_DS / 10, 0.0):
-            return "request"
         if is_fresh and not guard.is_sensor_faulty:
             is_after_walk = frame.measured_ds >= service.walk_ended_ds
-            return None if is_after_walk else "walk"
-        return self._blind(guard, now_ds)
+            reason = None if is_after_walk else "walk"
+        else:
+            reason = self._blind(guard, now_ds)
+        return reason or self._asked_to_wait(guard, needs, now_ds)
+
+    @staticmethod
+    def _asked_to_wait(guard: CrossingGuard, needs: NeedEstimator, now_ds: int) -> str | None:
+        """Return `request` while somebody who asked for this walk still needs it by their own account."""
+        service = guard.service
+        asked_s = needs.requested_s(
+            service.index,
+            service.walk_since_ds,
+            service.walk_ended_ds,
+            now_ds,
+            asked_after_ds=guard.asked_after_ds,
+        )
+        if asked_s > max(guard.credit_s - MARGIN_DS / 10, 0.0):
+            return "request"
+        return None
 
     def _blind(self, guard: CrossingGuard, now_ds: int) -> str | None:
         """Return `blind` until the service has lasted as in a design for slow walkers, then None."""
@@ -408,6 +423,7 @@ class Guard:
     def _close(self, guard: CrossingGuard, now_ds: int, interventions: list[Intervention]) -> None:
         """End the service, and judge the sensor by it (promise 4)."""
         guard.service.is_open = False
+        guard.asked_after_ds = guard.service.walk_ended_ds
         is_stuck = guard.was_unmoved and not guard.has_reached_max
         guard.outcomes.append((now_ds, is_stuck))
         while guard.outcomes[0][0] < now_ds - HOUR_DS:
@@ -424,6 +440,11 @@ class Guard:
             interventions.append(
                 Intervention(guard.service.crossing, "sensor_fault", "at its maximum without movement")
             )
+
+
+def _with_pressed(snapshot: Snapshot, asked: int) -> Snapshot:
+    """Return the snapshot as if buttons were pressed for the phases that devices ask for."""
+    return snapshot._replace(calls=replace(snapshot.calls, ped=snapshot.calls.ped | asked))
 
 
 def _stale_ds(proposal: object) -> int:

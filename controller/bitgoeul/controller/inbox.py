@@ -41,7 +41,7 @@ WINDOW = 1_024
 """An overtaken message is told from a replay as long as it is no farther behind than this [A]."""
 WINDOW_BITS = (1 << WINDOW) - 1
 MAX_OPEN = 10
-"""Most open requests of one source [A]."""
+"""Most open requests of one source for one crossing: whoever fills it keeps nobody from another [A]."""
 RATES = {"detections": (40.0, 80.0), "requests": (1.0, 20.0), "status": (1.0, 20.0)}
 """Messages a second that a source may send for long, and at once; 30 pictures a second fit. [1/s], [-] [A]"""
 
@@ -266,7 +266,10 @@ class Inbox:
             self._asked = None
             return None
         self._forget_requests(floor(arrival.received_ds))
-        if key not in self._requests and sum(source == user for source, _ in self._requests) >= MAX_OPEN:
+        there = [
+            each.source == user and each.crossing == message.crossing for each in self._requests.values()
+        ]
+        if key not in self._requests and sum(there) >= MAX_OPEN:
             return Drop.TOO_MANY_OPEN
         self._asked = None
         self._requests[key] = CrossingRequest(
@@ -299,7 +302,8 @@ class Inbox:
         -----
         People are the union of what all sensors see, each under its own name `USER:object`. A frame is
         healthy only if pictures that are fresh and healthy together show the whole crossing and every zone
-        that the sources file promises; it is then as old as the oldest picture needed for that.
+        that the sources file promises; it is then as old as the oldest picture needed for that. One that is
+        not still shows whom its sensors see: they are there, but nobody else is known not to be.
         """
         return tuple([self._frame(name, now_ds) for name in self._crossings])
 
@@ -318,11 +322,11 @@ class Inbox:
         if known is not None and known[0] == key:
             return known[1]
         measured_ds = self._covered_since(crossing, key)
-        if measured_ds is None:
-            self._frames.pop(crossing, None)
-            return Frame(crossing, now_ds, is_healthy=False)
         on_crossing = tuple([track for sight in key for track in sight.on_crossing])
         waiting = tuple([track for sight in key for track in sight.waiting])
+        if measured_ds is None:
+            self._frames.pop(crossing, None)
+            return Frame(crossing, now_ds, is_healthy=False, on_crossing=on_crossing, waiting=waiting)
         frame = Frame(crossing, measured_ds, is_healthy=True, on_crossing=on_crossing, waiting=waiting)
         self._frames[crossing] = (key, frame)
         return frame

@@ -120,6 +120,8 @@ class Person:
     remaining_var, both_var, speed_var : their covariance. [m2], [m2/s], [m2/s2]
     walked_mps, walked_var : running mean of the speed while walking, and its variance; 0 before. [m/s]
     first_m, first_ds : distance to the far kerb and time at first sight. [m], [0.1 s]
+    nearest_m : least distance to the far kerb they were seen at. [m]
+    is_returning : on the way back, and by more than the sensor's noise: a start or a stop can look like it.
     is_confirmed : seen moving, so not a ghost of the sensor.
     in_frame_ds : the newest frame they are in: with several sensors its time is not their track's. [0.1 s]
     gone_ds : when the sensor first missed them; -1 while seen. [0.1 s]
@@ -134,7 +136,9 @@ class Person:
         "gone_ds",
         "in_frame_ds",
         "is_confirmed",
+        "is_returning",
         "length_m",
+        "nearest_m",
         "noise",
         "prior",
         "remaining_m",
@@ -150,18 +154,26 @@ class Person:
         self.track = track
         self.length_m, self.noise = length_m, noise
         self.prior = speed_prior(track.class_probabilities)
-        self.remaining_m = self.first_m = track.remaining_m
+        self.remaining_m = self.first_m = self.nearest_m = track.remaining_m
         self.speed_mps = track.speed_mps
         self.first_ds = track.measured_ds
         self.remaining_var, self.both_var = noise.position_var, 0.0
         self.speed_var = FIRST_SPEED_VAR + noise.speed_var
         self.walked_mps, self.walked_var = 0.0, FIRST_SPEED_VAR
-        self.is_confirmed = False
+        self.is_confirmed = self.is_returning = False
         self.in_frame_ds = self.gone_ds = self.forget_ds = -1
 
     def expected_m(self, at_ds: int) -> float:
         """Return where the person must be at a time, from what was last seen. [m]"""
         return self.remaining_m - self.speed_mps * (at_ds - self.track.measured_ds) / 10
+
+    def may_walk_at(self, track: Track) -> bool:
+        """Tell whether a new track's speed could be theirs, as last seen; 0 is what any sensor may say."""
+        age_s = max(track.measured_ds - self.track.measured_ds, 0) / 10
+        noise_var = self.noise.speed_var
+        variance = min(self.speed_var, noise_var) + SPEED_DRIFT * age_s + noise_var
+        off_mps = track.speed_mps - self.speed_mps
+        return track.speed_mps == 0.0 or off_mps * off_mps <= SURPRISE * variance
 
     def follow(self, track: Track, *, anyway: bool = False) -> bool:
         """Take in a newer track of the person; False, and nothing changed, when it cannot be theirs.
@@ -170,7 +182,10 @@ class Person:
         -----
         Predict: x -= u dt, P = F P F' + Q. Update with the distance, then, if the sensor states one, with the
         speed; a stated speed of 0 is what sensors say of standing *and* of walking away, so it is left out.
+        A track no newer than the last one tells nothing: what is seen twice is not twice as sure.
         """
+        if track.measured_ds <= self.track.measured_ds:
+            return True
         dt_s = (track.measured_ds - self.track.measured_ds) / 10
         p_xu = self.both_var - self.speed_var * dt_s
         p_xx = self.remaining_var - (self.both_var + p_xu) * dt_s
@@ -224,13 +239,16 @@ class Person:
             self.walked_var = self.speed_var
         if self.gone_ds >= 0:
             self.gone_ds = self.forget_ds = -1
+        self.nearest_m = min(self.nearest_m, track.remaining_m)
+        self.is_returning = speed_mps < 0.0 and self.remaining_m - self.nearest_m >= MOVED_M
         if not self.is_confirmed:
-            self.is_confirmed = speed_mps >= MOVING_MPS or self.first_m - track.remaining_m >= MOVED_M
+            has_come = self.first_m - track.remaining_m >= MOVED_M
+            self.is_confirmed = speed_mps >= MOVING_MPS or has_come or self.is_returning
 
     def outlook(self) -> tuple[float, float, float, float, float]:
         """Return distance to go [m], its variance, speed [m/s], its variance, and a pause before it [s]."""
         speed_mps = self.speed_mps
-        if speed_mps <= -RETURNING_MPS:
+        if speed_mps <= -RETURNING_MPS and self.is_returning:
             back_m = max(self.length_m - self.remaining_m, 0.0)
             return back_m, self.remaining_var, -speed_mps, self.speed_var, 0.0
         if speed_mps < STANDING_MPS:
@@ -308,16 +326,17 @@ class NeedEstimator:
         self._requests: tuple[CrossingRequest, ...] = ()
 
     def update(self, frames: tuple[Frame, ...], requests: tuple[CrossingRequest, ...] = ()) -> None:
-        """Take in the newest frame of each crossing, and the open requests; a blind frame changes nothing."""
+        """Take in the newest frame of each crossing, and the open requests; a blind frame loses nobody."""
         self._requests = requests
         for index, frame in enumerate(frames):
             people = self._people[index]
-            if not frame.is_healthy or not (frame.on_crossing or people):
+            if not (frame.on_crossing or people):
                 continue
             previous = self._frames[index]
-            if previous is not None and previous.measured_ds >= frame.measured_ds:
+            if previous is not None and (previous is frame or previous.measured_ds > frame.measured_ds):
                 continue
-            self._frames[index] = frame
+            if frame.is_healthy:
+                self._frames[index] = frame
             self._merge(index, people, frame)
 
     def _merge(self, index: int, people: dict[str, Person], frame: Frame) -> None:
@@ -331,7 +350,7 @@ class NeedEstimator:
                 strangers = [track] if strangers is None else [*strangers, track]
         if strangers is not None:
             self._meet(index, people, frame, strangers)
-        if len(people) == len(frame.on_crossing):
+        if len(people) == len(frame.on_crossing) or not frame.is_healthy:
             return
         for name, person in [each for each in people.items() if each[1].in_frame_ds != at_ds]:
             if person.gone_ds < 0:
@@ -345,7 +364,11 @@ class NeedEstimator:
         at_ds = frame.measured_ds
         lost = {name: person for name, person in people.items() if person.in_frame_ds != at_ds}
         for track in strangers:
-            near = {name: abs(person.expected_m(at_ds) - track.remaining_m) for name, person in lost.items()}
+            near = {
+                name: abs(person.expected_m(at_ds) - track.remaining_m)
+                for name, person in lost.items()
+                if person.may_walk_at(track)
+            }
             name = min(near, key=near.__getitem__, default=None)
             if name is not None and near[name] <= REJOIN_M:
                 person = lost.pop(name)
@@ -357,6 +380,8 @@ class NeedEstimator:
             displaced = people.get(track.id)
             if displaced is not None:  # their number went to somebody else: kept as lost, under another
                 renamed = f"{track.id} until {at_ds}"
+                while renamed in people:
+                    renamed += "'"
                 people[renamed] = displaced
                 lost = {renamed if each is displaced else key: each for key, each in lost.items()}
             people[track.id] = person
@@ -436,7 +461,9 @@ class NeedEstimator:
         chance = (np.array(weights) @ clear_from_start(self._lengths_m[index])).prod(axis=0)
         return max(stated_s, STARTUP_STEP_S * int((chance < quantile).sum()))
 
-    def requested_s(self, index: int, walk_since_ds: int, walk_ended_ds: int, now_ds: int) -> float:
+    def requested_s(
+        self, index: int, walk_since_ds: int, walk_ended_ds: int, now_ds: int, *, asked_after_ds: int = -1
+    ) -> float:
         """Return for how long people who asked to cross, and started with this walk, still need it. [s]
 
         Parameters
@@ -444,6 +471,7 @@ class NeedEstimator:
         index : of the crossing in the plan.
         walk_since_ds, walk_ended_ds : begin and end of the walk. [0.1 s]
         now_ds : time. [0.1 s]
+        asked_after_ds : end of the walk before; who asked earlier has had it. [0.1 s]
 
         Returns
         -------
@@ -454,7 +482,7 @@ class NeedEstimator:
         served = [
             each
             for each in self._open_requests(index)
-            if each.measured_ds <= walk_ended_ds and each.until_ds > walk_since_ds
+            if asked_after_ds < each.measured_ds <= walk_ended_ds and each.until_ds > walk_since_ds
         ]
         if not served:
             return 0.0

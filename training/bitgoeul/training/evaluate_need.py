@@ -28,8 +28,10 @@ PICTURES: Final = 40
 RESAMPLES: Final = 1000
 CRAWL_MPS: Final = 0.1
 """Least speed of a baseline that divides by the last one seen. [m/s]"""
-BASELINES: Final = ("fixed_1.0", "fixed_0.8", "fixed_0.7", "last_speed", "class_mean")
+BASELINES: Final = ("fixed_1.0", "fixed_0.8", "fixed_0.7", "last_speed", "class_mean", "class_slow")
 METHODS: Final = ("need", *BASELINES)
+SLOW_Z: Final = 1.645
+"""Deviations below its mean at which one in twenty of a class walks: what `class_slow` goes by."""
 
 MIXES: Final[Mapping[str, Mapping[str, float]]] = {
     "even": dict.fromkeys(MOBILITY_CLASSES, 1 / len(MOBILITY_CLASSES)),
@@ -111,8 +113,10 @@ def run_trial(trial: Trial) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Returns
     -------
-    people : a row for each second of each detected walker who crossed: what was stated, what was true.
-    crossings : a row for each second of each crossing with people seen on it: the need of the last one.
+    people : a row for each second of each detected walker on a crossing, lost from sight or not, until they
+        are forgotten or off it: what was stated, what was true.
+    crossings : a row for each second of each crossing on which everybody who is remembered is seen, and is
+        somebody: the need of the last one.
     """
     with tempfile.TemporaryDirectory(prefix="bitgoeul-ground-") as folder:
         site = site_of(trial, Path(folder))
@@ -150,12 +154,19 @@ class _Record:
                 continue
             present = []
             stated = needs.needs(index, now_ds, QUANTILES)
-            for person, quantiles_s in zip(people, stated, strict=True):
-                walker = who.get(person.track.measured_ds, {}).get(person.track.id)
-                if walker is None or person.gone_ds >= 0 or walker.exited_ds is not None:
+            walkers = [who.get(person.track.measured_ds, {}).get(person.track.id) for person in people]
+            in_sight = {walker.id for walker, each in zip(walkers, people, strict=True)
+                        if walker is not None and each.gone_ds < 0}  # fmt: skip
+            for walker, person, quantiles_s in zip(walkers, people, stated, strict=True):
+                if walker is None or walker.exited_ds is not None:
                     continue
-                present.append(walker)
-                self._rows.append((walker, [now_ds, crossing.length_m, *_seen(person, now_ds), *quantiles_s]))
+                is_lost = person.gone_ds >= 0
+                if is_lost and walker.id in in_sight:
+                    continue  # followed under another number
+                if not is_lost:
+                    present.append(walker)
+                said = [now_ds, crossing.length_m, *_seen(person, now_ds), *quantiles_s]
+                self._rows.append((walker, said))
             if len(present) == len(people):
                 last_s = [needs.need(index, now_ds, quantile=each) for each in QUANTILES]
                 self._last.append((present, [now_ds, crossing.id, len(present), *last_s]))
@@ -185,18 +196,20 @@ class _Record:
 
 
 LABELS: Final = ("place", "mix", "detector", "seed")
-SEEN: Final = ("remaining_m", "last_speed_mps", "age_s", "stated_mean_mps")
+SEEN: Final = ("sight", "remaining_m", "last_speed_mps", "age_s", "stated_mean_mps", "stated_slow_mps")
 NEED_COLUMNS: Final = tuple(f"need_{quantile:g}" for quantile in QUANTILES)
 NEED: Final = f"need_{STATED:g}"
 
 
-def _seen(person: Any, now_ds: int) -> tuple[float, float, float, float]:
-    """Return what a simpler rule would go by: distance, speed, age, mean speed of the likeliest class."""
+def _seen(person: Any, now_ds: int) -> tuple[str, float, float, float, float, float]:
+    """Return what a simpler rule would go by: distance, speed, age, and how the likeliest class walks."""
     track = person.track
     stated = track.class_probabilities
     likeliest = MOBILITY_CLASSES[int(np.argmax(stated))] if stated else "elderly"
     age_s = (now_ds - track.measured_ds) / 10
-    return track.remaining_m, track.speed_mps, age_s, GAIT[likeliest].speed_mps
+    gait, sight = GAIT[likeliest], "lost" if person.gone_ds >= 0 else "in sight"
+    slow_mps = max(gait.speed_mps - SLOW_Z * gait.speed_sd_mps, CRAWL_MPS)
+    return sight, track.remaining_m, track.speed_mps, age_s, gait.speed_mps, slow_mps
 
 
 def with_baselines(people: pl.DataFrame) -> pl.DataFrame:
@@ -211,6 +224,7 @@ def with_baselines(people: pl.DataFrame) -> pl.DataFrame:
         *fixed,
         (remaining_m / last - age_s).clip(0.0).alias("last_speed"),
         (remaining_m / pl.col("stated_mean_mps") - age_s).clip(0.0).alias("class_mean"),
+        (remaining_m / pl.col("stated_slow_mps") - age_s).clip(0.0).alias("class_slow"),
         pl.col(NEED).alias("need"),
         ((1 - remaining_m / pl.col("length_m")) * 3).floor().clip(0, 2).cast(pl.Int32).alias("third") + 1,
     )

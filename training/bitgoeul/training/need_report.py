@@ -25,6 +25,7 @@ METHOD_NAMES: Final = {
     "fixed_0.7": "everybody at 0.7 m/s",
     "last_speed": "last speed seen",
     "class_mean": "mean of the likeliest class",
+    "class_slow": "slowest twentieth of the likeliest class",
 }
 THIRDS: Final = {1: "first third", 2: "second third", 3: "last third"}
 ENOUGH_WALKERS: Final = 200
@@ -56,6 +57,7 @@ def summary(people: pl.DataFrame, crossings: pl.DataFrame) -> dict[str, Any]:
         "over_past_first_third_s": past_first,
         "pinball_against_class_mean": need["pinball_s"] / class_mean["pinball_s"] - 1,
         "by_third": _need_rows(people, "third"),
+        "by_sight": _need_rows(people, "sight"),
         "by_class": _need_rows(people, "mobility_class"),
         "by_detector": _need_rows(people, "detector"),
         "by_place": _need_rows(people, "place"),
@@ -100,7 +102,8 @@ def _sentence(figures: dict[str, Any], trials: int) -> str:
         f"In {trials} runs {walkers_n:,} walkers were asked after once a second: how long do you still need? "
         f"The {STATED:.0%} quantile was long enough {figures['coverage']:.1%} of the time (95 % interval "
         f"over walkers {low:.1%} to {high:.1%}). Without --calibration, no length, class mix, "
-        "sensor or seed of these runs was used to choose the figures of the estimate."
+        "sensor or seed of these runs was used to choose the figures of the estimate. How fast people of a "
+        "class walk it takes from the table that these walkers were drawn from."
     )
 
 
@@ -123,7 +126,8 @@ def tables(figures: dict[str, Any]) -> list[Table]:
         )
     ]
     for title, by in (
-        ("part of the crossing", "third"), ("class", "mobility_class"), ("detector", "detector"),
+        ("part of the crossing", "third"), ("sight", "sight"), ("class", "mobility_class"),
+        ("detector", "detector"),
         ("length [m] or site", "place"), ("mix", "mix"),
     ):  # fmt: skip
         rows = figures[{"mobility_class": "by_class"}.get(by, f"by_{by}")]
@@ -143,7 +147,7 @@ def tables(figures: dict[str, Any]) -> list[Table]:
     last = figures["last_of_several"]
     result.append(
         Table(
-            caption="The last of several on a crossing.",
+            caption="The last of several on a crossing, while all of them are in sight.",
             heads=("", "seconds", "met"),
             rows=[("until the last one is clear", f"{last['seconds_n']:,}", f"{last['coverage']:.1%}")],
         )
