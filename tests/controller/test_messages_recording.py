@@ -15,6 +15,7 @@ from bitgoeul.controller.messages import Drop, parse
 from bitgoeul.controller.recording import PlayedSource, Recorder, moved, read_recording, sources_in
 
 SITE = "bukmun_5"
+RECORD = ["record", "--broker", "localhost:1", "--site", SITE, "--out"]
 CAM, GATE = f"bitgoeul/v1/{SITE}/cam/detections", f"bitgoeul/v1/{SITE}/gate/requests"
 
 
@@ -116,7 +117,10 @@ def test_times_can_be_moved_to_the_present(recorded):
     [
         ("", "line 1: is no recording of version 1"),
         ('{"recording_version":2,"site":"x","started_ms":1.0}\n', "line 1: is no recording of version 1"),
-        ('{"recording_version":1,"site":"x","started_ms":1.0}\n{"at_ds":1}\n{}\n', "line 2: is no message"),
+        (
+            '{"recording_version":1,"site":"x","started_ms":1.0}\n{"at_ds":1}\n{}\n',
+            "line 2: is no message of a recording: received_ms: Field required",
+        ),
     ],
 )
 def test_a_broken_recording_is_named_with_its_line(tmp_path, text, message):
@@ -185,6 +189,11 @@ class TestCommands:
         assert run("check", path) == 2
         assert "first: type: use detections, request, status" in capsys.readouterr().out
 
+    def test_a_site_cannot_be_held_against_one_message(self, tmp_path, capsys):
+        (tmp_path / "it.json").write_bytes(payload(picture([view("NOWHERE")])))
+        assert run("check", tmp_path / "it.json", "--site", SITE) == 2
+        assert "--site checks a recording" in capsys.readouterr().err
+
     def test_schema_is_json(self, capsys):
         assert run("schema", "--json") == 0
         assert json.loads(capsys.readouterr().out)["discriminator"]["propertyName"] == "type"
@@ -201,9 +210,18 @@ class TestCommands:
             (["play", "FILE", "--site", "bukmun_5_zone"], "the recording is of site 'bukmun_5'"),
             (["check", "FILE", "--sources", "FILE"], "--sources needs --site"),
             (
-                ["record", "--broker", "localhost:1", "--site", SITE, "--out", "x"],
+                ["record", "--broker", "localhost:1", "--site", SITE, "--out", "x.jsonl"],
                 "broker localhost:1: no connection",
             ),
+            ([*RECORD, "x.json"], "give a name that ends in .jsonl or .jsonl.gz"),
+            ([*RECORD, "FILE"], "is there already; choose another name"),
+            ([*RECORD, "nowhere/x.jsonl"], "nowhere is no folder that can be written to"),
+            ([*RECORD, "x.jsonl", "--minutes", "nan"], "nan is no number of minutes"),
+            ([*RECORD, "x.jsonl", "--user", "a/b"], "use letters, digits, `_`, `.` or `-`, 32 at most"),
+            ([*RECORD, "x.jsonl", "--cert", "FILE", "--key", "FILE"], "--cert and --key need --ca"),
+            ([*RECORD, "x.jsonl", "--ca", "FILE", "--key", "FILE"], "--key needs --cert"),
+            (["play", "FILE", "--ca", "FILE"], "--ca, --cert and --key need --broker"),
+            (["play", "FILE", "--broker", "localhost:http"], "give HOST or HOST:PORT"),
             (["play", "nowhere.jsonl"], "does not exist"),
         ],
     )
