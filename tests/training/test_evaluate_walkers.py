@@ -92,3 +92,5 @@ def test_an_unknown_site_is_one_clear_error(tmp_path):
     result = CliRunner().invoke(evaluating.walkers, ["nowhere", "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, ScenarioError)
     assert "'nowhere' is unknown" in str(result.exception)
+    assert result.output == ""
+    assert not (tmp_path / "out").exists()

@@ -27,6 +27,7 @@ from bitgoeul.sim_scenarios.streams import truncated_normal
 from bitgoeul.sim_scenarios.walker_tables import StartUp, WalkerClass, walker_classes
 from bitgoeul.sim_scenarios.walker_trips import STEADY, WalkerTrip
 
+from .store import write_parquet
 from .walker_trials import (
     HOUR_S,
     Row,
@@ -352,9 +353,7 @@ def write_evaluation(evaluation: WalkerEvaluation, folder: Path) -> None:
 
     write_text(folder / "walkers.json", json.dumps(document(evaluation), indent=1))
     write_text(folder / "walkers.svg", realised_walkers(evaluation).svg)
-    temporary = folder / ".walkers.parquet.part"
-    evaluation.persons.write_parquet(temporary)
-    temporary.rename(folder / "walkers.parquet")
+    write_parquet(folder / "walkers.parquet", evaluation.persons)
 
 
 EPILOG: Final = """\b
@@ -383,6 +382,7 @@ def walkers(site: str, seeds: int, out: Path, as_json: bool) -> None:  # noqa: F
     """
     from .compare_commands import make_writable
 
+    load_site(site)
     make_writable(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
