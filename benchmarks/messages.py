@@ -241,7 +241,7 @@ def main() -> None:
     """Run one side or the whole."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Example: python benchmarks/messages.py --minutes 10 (mosquitto and openssl must be installed)",
+        epilog="Example: python benchmarks/messages.py --minutes 10 (needs mosquitto and openssl)",
     )
     parser.add_argument("--minutes", type=time_to_run, default=1.0, help="%(default)s unless told; 0.2 to 60")
     parser.add_argument("--cameras", nargs=3, metavar=("FOLDER", "PORT", "MINUTES"), help=argparse.SUPPRESS)
