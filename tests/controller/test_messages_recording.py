@@ -154,6 +154,15 @@ class TestCommands:
         assert lines[0] == f"{recorded}: 4.0 s, 41 messages; dropped: 2 malformed"
         assert [line.split()[0] for line in lines[2:6]] == ["XS", "XN", "XW", "XE"]
 
+    def test_play_says_that_a_recording_was_cut_off(self, tmp_path, capsys):
+        record(tmp_path / "it.jsonl")
+        whole = (tmp_path / "it.jsonl").read_text(encoding="utf-8")
+        (tmp_path / "it.jsonl").write_text(whole[:-20], encoding="utf-8")
+        assert run("play", tmp_path / "it.jsonl") == 0
+        assert "it ends in the middle of a message" in capsys.readouterr().out
+        assert run("play", tmp_path / "it.jsonl", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["is_cut"]
+
     def test_play_in_real_time_takes_the_time_and_gives_the_same(self, tmp_path, capsys):
         path = tmp_path / "it.jsonl"
         record(path, list(arrivals(8)))
@@ -166,7 +175,7 @@ class TestCommands:
         assert run("check", recorded) == 2
         shown = capsys.readouterr().out
         assert "40 detections, 1 requests; dropped: 2 malformed" in shown
-        assert "first: message 14: message: Invalid JSON" in shown
+        assert f"first: message 14, {CAM!r}: message: Invalid JSON" in shown
 
     def test_check_against_a_site_also_sees_order_and_who_may_speak(self, recorded, tmp_path, capsys):
         sources = tmp_path / "sources.toml"

@@ -35,6 +35,9 @@ PROGRESS_S = 5.0
 """A line of progress so often. [s]"""
 QUANTILE = 0.95
 """Quantile of the need shown."""
+CUT = "  it ends in the middle of a message; the rest is good"
+LONGEST_TOPIC = 80
+"""Of a topic so much is shown. [characters]"""
 TYPES = {"detections": "detections", "request": "requests", "status": "status"}
 """`type` of a message, and the topic's last level."""
 
@@ -168,7 +171,7 @@ def _checked_recording(file: Path, site: str | None, sources_file: Path | None) 
             continue
         dropped[reason.value] += 1
         cause = explain(kind, arrival.payload) if kind in KINDS else "topic"
-        first = first or f"message {number}: {cause or reason.value}"
+        first = first or f"message {number}, {arrival.topic[:LONGEST_TOPIC]!r}: {cause or reason.value}"
     counts = {"taken": dict(taken), "dropped": dict(dropped), "first": first, "is_cut": recording.is_cut}
     return counts if inbox is None else counts | {"missed": inbox.missed}
 
@@ -191,7 +194,7 @@ def _told(name: str, counts: dict[str, Any]) -> str:
     if counts.get("missed"):
         lines.append(f"  {counts['missed']} sequence numbers never came")
     if counts.get("is_cut"):
-        lines.append("  it ends in the middle of a message; the rest is good")
+        lines.append(CUT)
     return "\n".join(lines)
 
 
@@ -309,6 +312,7 @@ def play(
     plan = _plan_of(recording, site or recording.header.site)
     sources = None if sources_file is None else load_sources(sources_file, plan)
     summary = _played(PlayedSource(recording, plan, sources), plan, is_real_time=real_time)
+    summary["is_cut"] = recording.is_cut
     click.echo(json.dumps(summary) if as_json else _told_play(str(file), summary))
 
 
@@ -361,6 +365,7 @@ def _told_play(name: str, summary: dict[str, Any]) -> str:
         f"  {row['longest_need_s']:>22.1f}"
         for crossing, row in summary["crossings"].items()
     ]
+    lines += [CUT] if summary["is_cut"] else []
     return "\n".join([*lines, f"hash {summary['hash'][:16]}"])
 
 
