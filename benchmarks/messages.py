@@ -42,6 +42,8 @@ DOWN_S = 1.0
 """How long the broker stays away. [s]"""
 WINDOW_MS = 3_000
 """A restart's window: from the stop until this long after the start. [ms]"""
+SHORTEST_MIN, LONGEST_MIN = 0.2, 60.0
+"""Two restarts of the broker fit into the one; the other is an hour. [min]"""
 SETTLE_S = 8.0
 """After the last picture, wait so long for what still waits somewhere. [s]"""
 
@@ -227,10 +229,21 @@ def percentiles(delays: list[float]) -> dict[str, float]:
     return {"p50": round(float(p50), 2), "p99": round(float(p99), 2), "max": round(float(longest), 1)}
 
 
+def time_to_run(text: str) -> float:
+    """Return the length of a measurement: long enough for two restarts of the broker. [min]"""
+    value = float(text)
+    if not SHORTEST_MIN <= value <= LONGEST_MIN:
+        raise argparse.ArgumentTypeError(f"{text} is not within {SHORTEST_MIN:g} and {LONGEST_MIN:g}")
+    return value
+
+
 def main() -> None:
     """Run one side or the whole."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1.0)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="Example: python benchmarks/messages.py --minutes 10 (needs mosquitto and openssl)",
+    )
+    parser.add_argument("--minutes", type=time_to_run, default=1.0, help="%(default)s unless told; 0.2 to 60")
     parser.add_argument("--cameras", nargs=3, metavar=("FOLDER", "PORT", "MINUTES"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.cameras:

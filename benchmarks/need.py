@@ -61,6 +61,8 @@ def main() -> None:
     )
     parser.add_argument("--repeat", type=int, default=300, help="of each figure; medians count")
     repeat = parser.parse_args().repeat
+    if repeat < 1:
+        parser.error(f"--repeat {repeat}: give 1 or more")
     numbers = np.random.default_rng(1).random(1000).tolist()
     reference_us = median_us([lambda: sorted(numbers)] * repeat)
     print(f"reference, sorting 1,000 numbers: {reference_us:.0f} us")

@@ -79,6 +79,8 @@ def test_help_lists_every_command_with_one_line(capsys):
 
 def test_every_command_of_ours_is_installed_and_listed():
     assert list(cli.command_entry_points())[: len(cli.LISTINGS)] == list(cli.LISTINGS)
+    installed = metadata.entry_points(group=cli.COMMAND_GROUP)
+    assert {point.name for point in installed if point.dist.name == cli.DISTRIBUTION} == set(cli.LISTINGS)
 
 
 def test_every_extra_that_a_listing_names_is_an_extra_of_the_distribution():

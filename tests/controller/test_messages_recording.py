@@ -15,6 +15,7 @@ from bitgoeul.controller.messages import Drop, parse
 from bitgoeul.controller.recording import PlayedSource, Recorder, moved, read_recording, sources_in
 
 SITE = "bukmun_5"
+RECORD = ["record", "--broker", "localhost:1", "--site", SITE, "--out"]
 CAM, GATE = f"bitgoeul/v1/{SITE}/cam/detections", f"bitgoeul/v1/{SITE}/gate/requests"
 
 
@@ -116,7 +117,10 @@ def test_times_can_be_moved_to_the_present(recorded):
     [
         ("", "line 1: is no recording of version 1"),
         ('{"recording_version":2,"site":"x","started_ms":1.0}\n', "line 1: is no recording of version 1"),
-        ('{"recording_version":1,"site":"x","started_ms":1.0}\n{"at_ds":1}\n{}\n', "line 2: is no message"),
+        (
+            '{"recording_version":1,"site":"x","started_ms":1.0}\n{"at_ds":1}\n{}\n',
+            "line 2: is no message of a recording: received_ms: Field required",
+        ),
     ],
 )
 def test_a_broken_recording_is_named_with_its_line(tmp_path, text, message):
@@ -150,6 +154,15 @@ class TestCommands:
         assert lines[0] == f"{recorded}: 4.0 s, 41 messages; dropped: 2 malformed"
         assert [line.split()[0] for line in lines[2:6]] == ["XS", "XN", "XW", "XE"]
 
+    def test_play_says_that_a_recording_was_cut_off(self, tmp_path, capsys):
+        record(tmp_path / "it.jsonl")
+        whole = (tmp_path / "it.jsonl").read_text(encoding="utf-8")
+        (tmp_path / "it.jsonl").write_text(whole[:-20], encoding="utf-8")
+        assert run("play", tmp_path / "it.jsonl") == 0
+        assert "it ends in the middle of a message" in capsys.readouterr().out
+        assert run("play", tmp_path / "it.jsonl", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["is_cut"]
+
     def test_play_in_real_time_takes_the_time_and_gives_the_same(self, tmp_path, capsys):
         path = tmp_path / "it.jsonl"
         record(path, list(arrivals(8)))
@@ -162,7 +175,7 @@ class TestCommands:
         assert run("check", recorded) == 2
         shown = capsys.readouterr().out
         assert "40 detections, 1 requests; dropped: 2 malformed" in shown
-        assert "first: message 14: message: Invalid JSON" in shown
+        assert f"first: message 14, {CAM!r}: message: Invalid JSON" in shown
 
     def test_check_against_a_site_also_sees_order_and_who_may_speak(self, recorded, tmp_path, capsys):
         sources = tmp_path / "sources.toml"
@@ -185,6 +198,11 @@ class TestCommands:
         assert run("check", path) == 2
         assert "first: type: use detections, request, status" in capsys.readouterr().out
 
+    def test_a_site_cannot_be_held_against_one_message(self, tmp_path, capsys):
+        (tmp_path / "it.json").write_bytes(payload(picture([view("NOWHERE")])))
+        assert run("check", tmp_path / "it.json", "--site", SITE) == 2
+        assert "--site checks a recording" in capsys.readouterr().err
+
     def test_schema_is_json(self, capsys):
         assert run("schema", "--json") == 0
         assert json.loads(capsys.readouterr().out)["discriminator"]["propertyName"] == "type"
@@ -201,9 +219,18 @@ class TestCommands:
             (["play", "FILE", "--site", "bukmun_5_zone"], "the recording is of site 'bukmun_5'"),
             (["check", "FILE", "--sources", "FILE"], "--sources needs --site"),
             (
-                ["record", "--broker", "localhost:1", "--site", SITE, "--out", "x"],
+                ["record", "--broker", "localhost:1", "--site", SITE, "--out", "x.jsonl"],
                 "broker localhost:1: no connection",
             ),
+            ([*RECORD, "x.json"], "give a name that ends in .jsonl or .jsonl.gz"),
+            ([*RECORD, "FILE"], "is there already; choose another name"),
+            ([*RECORD, "nowhere/x.jsonl"], "nowhere is no folder that can be written to"),
+            ([*RECORD, "x.jsonl", "--minutes", "nan"], "nan is no number of minutes"),
+            ([*RECORD, "x.jsonl", "--user", "a/b"], "use letters, digits, `_`, `.` or `-`, 32 at most"),
+            ([*RECORD, "x.jsonl", "--cert", "FILE", "--key", "FILE"], "--cert and --key need --ca"),
+            ([*RECORD, "x.jsonl", "--ca", "FILE", "--key", "FILE"], "--key needs --cert"),
+            (["play", "FILE", "--ca", "FILE"], "--ca, --cert and --key need --broker"),
+            (["play", "FILE", "--broker", "localhost:http"], "give HOST or HOST:PORT"),
             (["play", "nowhere.jsonl"], "does not exist"),
         ],
     )

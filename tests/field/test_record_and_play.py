@@ -8,16 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from threading import Timer
 
 import pytest
-from made_messages import payload, person, picture, view
+from made_messages import NOON_MS, payload, person, picture, view
 from mosquitto import MISSING, Mosquitto
 
-from bitgoeul.controller import cli
+from bitgoeul.controller import cli, detection_commands
 from bitgoeul.controller.catalogs import find_plan
 from bitgoeul.controller.field_sources import whole_view_sources
+from bitgoeul.controller.inbox import Arrival
 from bitgoeul.controller.mqtt import Line, MqttSource, monotonic_ds, utc_ms
-from bitgoeul.controller.recording import read_recording
+from bitgoeul.controller.recording import Recorder, read_recording
 
 pytestmark = pytest.mark.skipif(
     bool(MISSING), reason=f"not installed: {MISSING} (Debian: apt-get install mosquitto openssl)"
@@ -90,3 +92,50 @@ def plays_at_the_broker(mosquitto, path):
     assert source.inbox.taken["detections"] == 20
     assert source.inbox.dropped.total() == 0
     source.close()
+
+
+def test_a_recorder_hears_nothing_of_the_time_before_it_came(mosquitto, tmp_path):
+    def record(name):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["detections", "record", *reach(mosquitto, "controller"), "--site", SITE,
+                      "--minutes", "0.02", "--out", str(tmp_path / name)])  # fmt: skip
+        assert stop.value.code == 0
+        return read_recording(tmp_path / name).arrivals
+
+    record("first.jsonl")
+    line = Line(mosquitto.broker("cam"), SITE, "cam")
+    line.open(wait_s=10)
+    line.publish("detections", payload(picture(session_ms=line.session_ms, measured_ms=utc_ms())))
+    assert line.undelivered(wait_s=10) == 0
+    line.close()
+    heard = record("second.jsonl")
+    assert not [each for each in heard if each.topic.endswith("/detections")]
+
+
+def made_recording(path, count):
+    with Recorder(path, SITE, started_ms=NOON_MS, started_ds=0.0) as recorder:
+        for index in range(count):
+            content = payload(picture(sequence=index, measured_ms=NOON_MS + 100 * index))
+            where = f"bitgoeul/v1/{SITE}/cam/detections"
+            recorder.write(Arrival(where, content, NOON_MS + 100.0 * index, float(index)))
+
+
+def test_what_is_played_at_a_broker_is_counted_as_json(mosquitto, tmp_path, capsys):
+    made_recording(tmp_path / "it.jsonl", 3)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["detections", "play", str(tmp_path / "it.jsonl"), *reach(mosquitto, "cam"), "--json"])
+    assert stop.value.code == 0
+    assert json.loads(capsys.readouterr().out) == {"sent": 3}
+
+
+def test_a_broker_that_goes_while_it_is_played_at_is_an_error(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(detection_commands, "WAIT_S", 2.0)
+    made_recording(tmp_path / "it.jsonl", 20)
+    broker = Mosquitto(tmp_path, SITE)
+    broker.start()
+    arguments = ["play", str(tmp_path / "it.jsonl"), *reach(broker, "cam")]
+    Timer(1.0, broker.stop).start()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["detections", *arguments])
+    assert stop.value.code == 2
+    assert "of 20 messages" in capsys.readouterr().err

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import polars as pl
 import pytest
-from click.testing import CliRunner
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES, Track, Zone
-from bitgoeul.training.evaluate_commands import evaluate
 from bitgoeul.training.evaluate_need import (
     METHODS,
     NEED,
@@ -119,21 +116,3 @@ def test_nothing_of_the_calibration_is_held_out():
         assert not {getattr(t, name) for t in chosen_on} & {getattr(t, name) for t in tried_on}
     assert len({t.seed for t in tried_on}) == len(tried_on)
     assert all(10_000 <= t.seed < 11_000 for t in tried_on)
-
-
-@pytest.mark.sumo
-def test_the_command_writes_page_figures_and_rows(tmp_path):
-    ran = CliRunner().invoke(
-        evaluate, ["need", "--calibration", "--minutes", "8", "--out", str(tmp_path), "--json"]
-    )
-    assert ran.exit_code == 0, ran.output
-    figures = json.loads(ran.stdout)
-    assert figures == json.loads((tmp_path / "need.json").read_text())
-    assert 0.85 < figures["coverage"] <= 1
-    assert figures["pinball_against_class_mean"] < -0.2
-    people = pl.read_parquet(tmp_path / "people.parquet")
-    assert figures["methods"]["need"]["seconds_n"] == people.height > 1000
-    assert (people["true_s"] >= 0).all()
-    page = (tmp_path / "need.html").read_text()
-    assert page.count("<svg") == 2
-    assert "http" not in page.split("</style>")[1].replace("http://www.w3.org", "")

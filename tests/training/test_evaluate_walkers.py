@@ -84,6 +84,10 @@ def test_tables_are_printed(evaluated, capsys):
     assert not replace(evaluation, delays=beyond).passes
     slow = (replace(classes[0], speed_bias=-0.021), *classes[1:])
     assert not replace(evaluation, delays=within, classes=slow).passes
+    told = replace(evaluation, delays=beyond, classes=slow).faults
+    assert told[0].endswith("own speed -2.1%, allowed 2%")
+    assert "wait -5.1%, allowed 5% (95 % interval of the mean" in told[1]
+    assert len(told) == 2
     wrong = (replace(classes[0], late_wrong_n=1), *classes[1:])
     assert not replace(evaluation, delays=within, classes=wrong).passes
 
@@ -92,3 +96,5 @@ def test_an_unknown_site_is_one_clear_error(tmp_path):
     result = CliRunner().invoke(evaluating.walkers, ["nowhere", "--out", str(tmp_path / "out")])
     assert isinstance(result.exception, ScenarioError)
     assert "'nowhere' is unknown" in str(result.exception)
+    assert result.output == ""
+    assert not (tmp_path / "out").exists()

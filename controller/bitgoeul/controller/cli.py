@@ -72,6 +72,7 @@ LISTINGS: Final[Mapping[str, Listing]] = MappingProxyType(
         "run": Listing(help="Run one controller on one site for one seed.", extra="sim"),
         "compare": Listing(help="Compare controllers over paired seeds and write the report.", extra="sim"),
         "bench": Listing(help="Measure how much of SUMO's own speed is left.", extra="sim"),
+        "evaluate": Listing(help="Hold the need estimate and the walkers against the truth.", extra="sim"),
         "train": Listing(help="Train a policy from a recipe.", extra="train"),
         "policy": Listing(help="Export or inspect a trained policy.", extra="train"),
         "control": Listing(help="Take over a junction in a SUMO that somebody else started."),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -15,10 +18,10 @@ from typing import Any, TypeVar
 import click
 
 from .catalogs import find_plan
-from .errors import ScenarioError
+from .errors import FieldFault, ScenarioError
 from .field_sources import load_sources
 from .inbox import Arrival
-from .messages import KINDS, Drop, explain, messages_json_schema, parse, parse_topic
+from .messages import KINDS, NAME, Drop, explain, messages_json_schema, parse, parse_topic
 from .mqtt import Broker, Line, monotonic_ds, utc_ms
 from .need import NeedEstimator
 from .plan import SitePlan
@@ -32,6 +35,9 @@ PROGRESS_S = 5.0
 """A line of progress so often. [s]"""
 QUANTILE = 0.95
 """Quantile of the need shown."""
+CUT = "  it ends in the middle of a message; the rest is good"
+LONGEST_TOPIC = 80
+"""Of a topic so much is shown. [characters]"""
 TYPES = {"detections": "detections", "request": "requests", "status": "status"}
 """`type` of a message, and the topic's last level."""
 
@@ -51,12 +57,40 @@ def _broker_options(command: Command) -> Command:
 
 
 def _broker(address: str, ca: Path | None, certificate: Path | None, key: Path | None) -> Broker:
-    host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if ca is None and (certificate is not None or key is not None):
+        raise ValueError("--cert and --key need --ca: without it the line would not be encrypted")
+    if key is not None and certificate is None:
+        raise ValueError("--key needs --cert")
+    host, colon, port = address.rpartition(":")
+    if not colon:
         host, port = address, "1883" if ca is None else "8883"
-    if not host or not 0 < int(port) < 65_536:  # noqa: PLR2004 - ports are 16 bits
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65_536:  # noqa: PLR2004 - ports are 16 bits
         raise ValueError(f"--broker {address!r}: give HOST or HOST:PORT")
     return Broker(host=host, port=int(port), ca=ca, certificate=certificate, key=key)
+
+
+def _user_name(_ctx: click.Context, _parameter: click.Parameter, user: str) -> str:
+    """Refuse a user name that could match other users' topics."""
+    if re.fullmatch(NAME, user) is None:
+        raise click.BadParameter(f"{user!r}: use letters, digits, `_`, `.` or `-`, 32 at most")
+    return user
+
+
+def _new_recording(_ctx: click.Context, _parameter: click.Parameter, path: Path) -> Path:
+    """Refuse a file that could not be written, or would be read as something else."""
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        raise click.BadParameter(f"{str(path)!r}: give a name that ends in .jsonl or .jsonl.gz")
+    if path.exists():
+        raise click.BadParameter(f"{str(path)!r} is there already; choose another name")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise click.BadParameter(f"{str(path)!r}: {path.parent} is no folder that can be written to")
+    return path
+
+
+def _finite(_ctx: click.Context, _parameter: click.Parameter, minutes: float | None) -> float | None:
+    if minutes is not None and not isfinite(minutes):
+        raise click.BadParameter(f"{minutes} is no number of minutes")
+    return minutes
 
 
 @click.group()
@@ -89,6 +123,10 @@ def check(
         raise ValueError("--sources needs --site: its crossings are the plan's")
     counts: dict[str, Any]
     if file.suffix == ".json":
+        if site is not None:
+            raise ValueError(
+                "--site checks a recording; a message by itself has no topic and no time of arrival"
+            )
         counts = _checked_message(file)
     else:
         counts = _checked_recording(file, site, sources_file)
@@ -133,7 +171,7 @@ def _checked_recording(file: Path, site: str | None, sources_file: Path | None) 
             continue
         dropped[reason.value] += 1
         cause = explain(kind, arrival.payload) if kind in KINDS else "topic"
-        first = first or f"message {number}: {cause or reason.value}"
+        first = first or f"message {number}, {arrival.topic[:LONGEST_TOPIC]!r}: {cause or reason.value}"
     counts = {"taken": dict(taken), "dropped": dict(dropped), "first": first, "is_cut": recording.is_cut}
     return counts if inbox is None else counts | {"missed": inbox.missed}
 
@@ -156,23 +194,28 @@ def _told(name: str, counts: dict[str, Any]) -> str:
     if counts.get("missed"):
         lines.append(f"  {counts['missed']} sequence numbers never came")
     if counts.get("is_cut"):
-        lines.append("  it ends in the middle of a message; the rest is good")
+        lines.append(CUT)
     return "\n".join(lines)
 
 
 @detections.command(
-    epilog="Example: bitgoeul detections record --broker localhost:8883 --ca ca.crt --cert controller.crt "
-    "--key controller.key --user controller --site bukmun_5 --minutes 60 --out monday.jsonl.gz"
+    epilog="Example: bitgoeul detections record --broker localhost:8883 --ca ca.crt --cert recorder.crt "
+    "--key recorder.key --site bukmun_5 --minutes 60 --out monday.jsonl.gz"
 )
 @click.option("--broker", "address", required=True, help="HOST or HOST:PORT.")
 @_broker_options
-@click.option("--user", default="recorder", show_default=True, help="Our user name at the broker.")
+@click.option(
+    "--user", default="recorder", show_default=True, callback=_user_name, help="Our user name at the broker."
+)
 @click.option("--site", required=True, help="Whose messages: a registered name, or the path of a plan.")
-@click.option("--minutes", type=click.FloatRange(min=0.001), help="Stop after this; default: Ctrl-C.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.001), callback=_finite, help="Stop after this; default: Ctrl-C."
+)
 @click.option("--without-class", is_flag=True, help="Leave out classes and kinds of assistance.")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="*.jsonl or *.jsonl.gz"
-)
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), callback=_new_recording,
+    help="A new file, *.jsonl or *.jsonl.gz.",
+)  # fmt: skip
 def record(
     *,
     address: str,
@@ -189,8 +232,9 @@ def record(
     plan = find_plan(site)
     arrived: SimpleQueue[Arrival] = SimpleQueue()
     line = Line(
-        _broker(address, ca, certificate, key), plan.site.id, user, on_message=arrived.put, kinds=KINDS
-    )
+        _broker(address, ca, certificate, key), plan.site.id, user, on_message=arrived.put, kinds=KINDS,
+        is_lasting=False,
+    )  # fmt: skip
     line.open(wait_s=WAIT_S)
     started_ds = monotonic_ds()
     recorder = Recorder(
@@ -199,24 +243,25 @@ def record(
     try:
         with recorder:
             click.echo(f"recording {plan.site.id} from {line.broker.name}; Ctrl-C ends it", err=True)
-            _record(recorder, arrived, started_ds, None if minutes is None else started_ds + 600 * minutes)
+            until_ds = None if minutes is None else started_ds + 600 * minutes
+            _record(recorder, line, arrived, until_ds)
     finally:
         line.close()
         left_out = f", {recorder.left_out} unreadable left out" if recorder.left_out else ""
         click.echo(f"{out}: {recorder.count} messages{left_out}", err=True)
 
 
-def _record(
-    recorder: Recorder, arrived: SimpleQueue[Arrival], started_ds: float, until_ds: float | None
-) -> None:
-    told_ds = started_ds
+def _record(recorder: Recorder, line: Line, arrived: SimpleQueue[Arrival], until_ds: float | None) -> None:
+    """Write what arrives until a time, or until somebody stops it; tell how it goes."""
+    started_ds = told_ds = monotonic_ds()
     while until_ds is None or monotonic_ds() < until_ds:
         with suppress(Empty):  # nobody spoke: look at the time again
             recorder.write(arrived.get(timeout=0.2))
         now_ds = monotonic_ds()
         if now_ds - told_ds >= 10 * PROGRESS_S:
             told_ds = now_ds
-            click.echo(f"{(now_ds - started_ds) / 10:.0f} s: {recorder.count} messages", err=True)
+            down = "" if line.is_up else f"; {line.broker.name} is away: {line.refusal}"
+            click.echo(f"{(now_ds - started_ds) / 10:.0f} s: {recorder.count} messages{down}", err=True)
 
 
 @detections.command(
@@ -232,7 +277,9 @@ def _record(
     "--broker", "address", help="Send it there in real time, as of now; default: into the estimate."
 )
 @_broker_options
-@click.option("--user", default="player", show_default=True, help="Our user name at the broker.")
+@click.option(
+    "--user", default="player", show_default=True, callback=_user_name, help="Our user name at the broker."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def play(
     *,
@@ -255,11 +302,17 @@ def play(
     if address is not None:
         if sources_file is not None or site is not None:
             raise ValueError("--broker plays the recording as it is; leave out --site and --sources")
-        _send(recording, Line(_broker(address, ca, certificate, key), recording.header.site, user))
+        broker = _broker(address, ca, certificate, key)
+        sent = _send(recording, Line(broker, recording.header.site, user, is_lasting=False))
+        if as_json:
+            click.echo(json.dumps({"sent": sent}))
         return
+    if any(each is not None for each in (ca, certificate, key)):
+        raise ValueError("--ca, --cert and --key need --broker")
     plan = _plan_of(recording, site or recording.header.site)
     sources = None if sources_file is None else load_sources(sources_file, plan)
     summary = _played(PlayedSource(recording, plan, sources), plan, is_real_time=real_time)
+    summary["is_cut"] = recording.is_cut
     click.echo(json.dumps(summary) if as_json else _told_play(str(file), summary))
 
 
@@ -312,11 +365,17 @@ def _told_play(name: str, summary: dict[str, Any]) -> str:
         f"  {row['longest_need_s']:>22.1f}"
         for crossing, row in summary["crossings"].items()
     ]
+    lines += [CUT] if summary["is_cut"] else []
     return "\n".join([*lines, f"hash {summary['hash'][:16]}"])
 
 
-def _send(recording: Recording, line: Line) -> None:
-    """Publish a recording under its own topics, with all times moved to now."""
+def _send(recording: Recording, line: Line) -> int:
+    """Publish a recording under its own topics, with all times moved to now; return the number of messages.
+
+    Raises
+    ------
+    FieldFault : the broker did not take all of them.
+    """
     line.open(wait_s=WAIT_S)
     began_ds, told_ds, count = monotonic_ds(), monotonic_ds(), 0
     shift_ms = round(utc_ms() - recording.header.started_ms)
@@ -331,6 +390,11 @@ def _send(recording: Recording, line: Line) -> None:
             if monotonic_ds() - told_ds >= 10 * PROGRESS_S:
                 told_ds = monotonic_ds()
                 click.echo(f"{(told_ds - began_ds) / 10:.0f} s: {count} messages sent", err=True)
+        missing = line.undelivered(wait_s=WAIT_S)
+        if missing:
+            cause = f"took {count - missing} of {count} messages: {line.refusal or 'no answer'}"
+            raise FieldFault(line.broker.name, cause)
     finally:
         line.close()
-        click.echo(f"{count} messages sent to {line.broker.name}", err=True)
+    click.echo(f"{count} messages sent to {line.broker.name}", err=True)
+    return count

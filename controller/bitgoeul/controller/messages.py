@@ -32,7 +32,8 @@ VALID_RANGE_S = (1.0, 300.0)
 CONFIDENCE_SLACK = 0.05
 """Class confidences may miss a sum of 1 by this much: nine of them arrive rounded to 0.01 [A]."""
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")]
+NAME = r"^[A-Za-z0-9_.-]{1,32}$"
+Name = Annotated[str, Field(pattern=NAME)]
 """Name of a sensor, device, crossing, object or request: no topic wildcard, no separator."""
 EpochMs = Annotated[int, Field(ge=1_577_836_800_000, le=4_102_444_800_000)]
 """UTC time, 2020 to 2100. [ms since 1970]"""

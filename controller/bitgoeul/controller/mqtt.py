@@ -81,6 +81,7 @@ class Line:
     on_message : called in the line's thread with each arrival; must be quick.
     kinds : what to subscribe to, of every user of the site.
     clock_ds : the controller's monotonic time. [0.1 s]
+    is_lasting : the broker keeps what comes while we are away; False: it forgets us.
     """
 
     def __init__(  # noqa: PLR0913 - a line has two ends and a clock
@@ -92,6 +93,7 @@ class Line:
         on_message: Callable[[Arrival], None] | None = None,
         kinds: Iterable[str] = (),
         clock_ds: Callable[[], float] = monotonic_ds,
+        is_lasting: bool = True,
     ) -> None:
         self.broker, self.site, self.user = broker, site, user
         self.session_ms = utc_ms()
@@ -101,14 +103,15 @@ class Line:
         self._own_status = topic(site, user, "status")
         self._filters = [(topic(site, "+", kind), QOS) for kind in kinds]
         self._ready = Event()
+        self._sent = self._taken = 0
         self._client = client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=f"{site}.{user}", clean_session=False
+            CallbackAPIVersion.VERSION2, client_id=f"{site}.{user}", clean_session=not is_lasting
         )
         client.will_set(self._own_status, self._status("offline"), QOS, retain=True)
         client.reconnect_delay_set(*RECONNECT_S)  # type: ignore[arg-type]  # it only ever adds them
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_subscribe, client.on_message = self._subscribed, self._arrived
-        client.on_socket_open = _send_at_once
+        client.on_publish, client.on_socket_open = self._was_taken, _send_at_once
         if broker.ca is not None:
             client.tls_set_context(_tls(broker))
 
@@ -142,7 +145,21 @@ class Line:
 
     def publish(self, kind: str, payload: bytes, *, user: str | None = None) -> None:
         """Send a message; while the line is down it waits and goes out in its order."""
-        self._client.publish(topic(self.site, user or self.user, kind), payload, QOS)
+        self._say(topic(self.site, user or self.user, kind), payload)
+
+    def undelivered(self, *, wait_s: float) -> int:
+        """Return how many messages the broker has not taken, after waiting so long for it. [s]"""
+        until_s = time.monotonic() + wait_s
+        while self._taken < self._sent and time.monotonic() < until_s:
+            time.sleep(0.02)
+        return self._sent - self._taken
+
+    def _say(self, where: str, payload: bytes, *, is_kept: bool = False) -> paho.MQTTMessageInfo:
+        self._sent += 1
+        return self._client.publish(where, payload, QOS, retain=is_kept)
+
+    def _was_taken(self, _client: Any, _userdata: Any, _mid: int, _reason: Any, _properties: Any) -> None:
+        self._taken += 1
 
     @property
     def is_up(self) -> bool:
@@ -152,7 +169,7 @@ class Line:
     def close(self) -> None:
         """Send what waits, say that we leave, and end the line; the last will is not needed then."""
         if self.is_up:
-            said = self._client.publish(self._own_status, self._status("offline"), QOS, retain=True)
+            said = self._say(self._own_status, self._status("offline"), is_kept=True)
             try:
                 said.wait_for_publish(CLOSE_S)
             except (RuntimeError, ValueError) as fault:  # the line broke or its queue is full
@@ -176,7 +193,7 @@ class Line:
             self.refusal = f"refuses us: {reason}"
             return
         self.connections += 1
-        client.publish(self._own_status, self._status("online"), QOS, retain=True)
+        self._say(self._own_status, self._status("online"), is_kept=True)
         if self._filters:
             client.subscribe(self._filters)
         else:

@@ -198,9 +198,19 @@ def read_recording(path: Path) -> Recording:
             if number == len(lines):
                 is_cut = True
                 break
-            first = str(error).splitlines()[0]
-            raise ScenarioError(f"{path}: line {number}: is no message of a recording: {first}") from None
+            raise ScenarioError(
+                f"{path}: line {number}: is no message of a recording: {_cause(error)}"
+            ) from None
     return Recording(header, tuple(sorted(arrivals, key=lambda arrival: arrival.received_ds)), is_cut)
+
+
+def _cause(error: ValueError) -> str:
+    """Return the first thing wrong with a line: which field, and why."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return f"{field}: {first['msg']}" if field else first["msg"]
 
 
 def _lines(path: Path) -> tuple[list[str], bool]:

@@ -51,13 +51,18 @@ def need(
     Walkers cross proving grounds of several lengths, in several class mixes, seen through several emulated
     detectors. None of these, and no seed, was used to choose the estimate's figures.
     """
+    from bitgoeul.sim_scenarios.simulation import LARGEST_SEED
+
     from . import evaluate_need as evaluating
     from .compare import default_workers
     from .compare_commands import make_writable
     from .need_report import page, summary, tables
+    from .store import write_parquet
 
     choose = evaluating.calibration if on_calibration else evaluating.held_out
     trials = choose(minutes=minutes, seed=seed)
+    if trials[-1].seed > LARGEST_SEED:
+        raise ValueError(f"--seed {seed}: {len(trials)} seeds from there must lie below {LARGEST_SEED + 1}")
     make_writable(out)
     with _progress("runs") as progress:
         task = progress.add_task("", total=len(trials))
@@ -68,8 +73,8 @@ def need(
         raise ScenarioError(f"--minutes {minutes}: nobody crossed in the runs; give more")
     figures = summary(people, crossings)
     command = shlex.join(["bitgoeul", *sys.argv[1:]])
-    people.write_parquet(out / "people.parquet")
-    crossings.write_parquet(out / "crossings.parquet")
+    write_parquet(out / "people.parquet", people)
+    write_parquet(out / "crossings.parquet", crossings)
     write_text(out / "need.json", json.dumps(figures, indent=1))
     write_text(out / "need.html", page(people, crossings, command=command, trials=len(trials)))
     if as_json:

@@ -177,15 +177,26 @@ class RunStore:
         """Write `rows`, `events`, `extensions` and `timings` of the given runs; return their paths."""
         paths = {}
         for table in TABLES:
-            path = self.folder / f"{table}.parquet"
-            temporary = self.folder / f".{table}.{self.token}.parquet"
-            try:
-                self.read(table, specs).write_parquet(temporary)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-            paths[table] = path
+            paths[table] = self.folder / f"{table}.parquet"
+            write_parquet(paths[table], self.read(table, specs))
         return paths
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write a table under a temporary name, then rename it, so that no half of it is ever seen.
+
+    Raises
+    ------
+    ScenarioError : the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.parquet")
+    try:
+        table.write_parquet(temporary)
+        temporary.replace(path)
+    except OSError as fault:
+        raise ScenarioError(f"{path}: cannot be written: {fault.strerror or fault}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_part(part: Path) -> None:
