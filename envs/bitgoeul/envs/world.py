@@ -40,6 +40,7 @@ from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
     LARGEST_SEED,
+    LONGEST_MIN,
     STEP_S,
     WARMUP_S,
     as_arguments,
@@ -58,8 +59,6 @@ WARMUP_DS = WARMUP_S * 10
 """Warm-up under `fixed`. [0.1 s]"""
 STDERR = 2
 """File descriptor of standard error."""
-LONGEST_MIN = 44_640
-"""Longest run: 31 days. [min] [A]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
