@@ -117,7 +117,7 @@ def test_control_gives_the_junction_back_when_asked_to_stop(exported_hour, numbe
     time.sleep(3)
     os.kill(control.pid, number)
     out, errors = control.communicate(timeout=60)
-    assert control.returncode == 130, errors
+    assert control.returncode == 128 + number, errors
     assert json.loads(out.splitlines()[-1])["site"] == "bukmun_5"
     sumo.wait(timeout=20)
 

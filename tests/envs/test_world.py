@@ -70,8 +70,9 @@ def test_the_benchmarks_replay_has_the_same_trips():
     [
         ({"seed": -1}, "seed = -1"),
         ({"seed": 2**31}, "between 0 and 2147483647"),
-        ({"minutes": 0}, "at least 1 minute"),
-        ({"minutes": -5}, "at least 1 minute"),
+        ({"minutes": 0}, "a run lasts 1 to 44640 minutes"),
+        ({"minutes": -5}, "a run lasts 1 to 44640 minutes"),
+        ({"minutes": 44_641}, "a run lasts 1 to 44640 minutes"),
         ({"extension_max_s": -1.0}, "allowed are 0 to 120"),
         ({"form": "Q"}, "allowed are P and R"),
         ({"detector": "psychic"}, "detector preset 'psychic'"),

@@ -112,6 +112,14 @@ def test_a_recorder_hears_nothing_of_the_time_before_it_came(mosquitto, tmp_path
     assert not [each for each in heard if each.topic.endswith("/detections")]
 
 
+def test_a_recorder_that_may_not_read_is_told_what_may_be_wrong(mosquitto, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["detections", "record", *reach(mosquitto, "nobody"), "--site", SITE,
+                  "--minutes", "0.01", "--out", str(tmp_path / "it.jsonl")])  # fmt: skip
+    assert stop.value.code == 0
+    assert "0 messages; was nobody there, or may nobody not read them" in capsys.readouterr().err
+
+
 def made_recording(path, count):
     with Recorder(path, SITE, started_ms=NOON_MS, started_ds=0.0) as recorder:
         for index in range(count):

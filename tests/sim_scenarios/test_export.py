@@ -81,5 +81,6 @@ def test_a_failure_half_way_leaves_no_folder(bukmun, tmp_path, monkeypatch):
 def test_a_retimed_plan_and_a_run_without_minutes_are_refused(bukmun, tmp_path):
     with pytest.raises(ScenarioError, match="retimed plan cannot be exported"):
         export_site(load_site("bukmun_5", design_speed_mps=0.8), **RUN, out=tmp_path / "run")
-    with pytest.raises(ValueError, match="at least 1 minute"):
-        export_site(bukmun, **{**RUN, "minutes": 0}, out=tmp_path / "run")
+    for minutes in (0, 44_641):
+        with pytest.raises(ValueError, match=f"minutes = {minutes}: a run lasts 1 to 44640 minutes"):
+            export_site(bukmun, **{**RUN, "minutes": minutes}, out=tmp_path / "run")

@@ -197,6 +197,7 @@ def test_fresh_discards_what_was_stored(command, tmp_path):
         (["bukmun_5", "--controllers", "fixed", "--hour", "noon"], "noon.*peak"),
         (["bukmun_5", "--controllers", "fixed", "--minutes", "-5"], "-5"),
         (["bukmun_5", "--controllers", "fixed", "--seeds", "0"], "0"),
+        (["bukmun_5", "--controllers", "fixed", "--seeds", "99999999999"], "1<=x<=10000"),
         (["bukmun_5", "--controllers", "fixed,fixed"], "twice"),
         (["bukmun_5", "--controllers", "fixed,"], "empty name"),
         (["bukmun_5", "bukmun_5", "--controllers", "fixed"], "twice"),

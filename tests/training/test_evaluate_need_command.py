@@ -50,3 +50,10 @@ def test_a_seed_too_large_is_refused_before_a_folder_is_made(tmp_path):
     result = CliRunner().invoke(need, ["--seed", "2147483640", "--out", str(tmp_path / "out")])
     assert "36 seeds from there must lie below 2147483648" in str(result.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_more_than_a_day_is_refused(tmp_path):
+    result = CliRunner().invoke(need, ["--minutes", "1441", "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "2<=x<=1440" in result.output
+    assert not (tmp_path / "out").exists()

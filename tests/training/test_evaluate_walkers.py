@@ -98,3 +98,11 @@ def test_an_unknown_site_is_one_clear_error(tmp_path):
     assert "'nowhere' is unknown" in str(result.exception)
     assert result.output == ""
     assert not (tmp_path / "out").exists()
+
+
+def test_more_seeds_than_there_are_for_everyday_use_are_refused(tmp_path):
+    result = CliRunner().invoke(
+        evaluating.walkers, ["bukmun_5", "--seeds", "1001", "--out", str(tmp_path / "out")]
+    )
+    assert result.exit_code == 2
+    assert "1<=x<=1000" in result.output

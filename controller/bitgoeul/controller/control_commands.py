@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
@@ -81,7 +82,7 @@ def control(
         junction = SumoJunction(
             connection, plan, policy, guard, street, warmup_ds=to_ds(warmup_s), now_ds=now_ds
         )
-        was_asked = _control(junction, *_ends_ds(connection, now_ds, minutes))
+        asked = _control(junction, *_ends_ds(connection, now_ds, minutes))
     except Exception as error:
         raise as_fault(error) from error
     finally:
@@ -97,8 +98,10 @@ def control(
         "trace_hash": junction.trace.hexdigest,
     }
     click.echo(json.dumps(summary) if as_json else _told(summary))
-    if was_asked:
+    if asked == signal.SIGINT:
         raise KeyboardInterrupt
+    if asked:
+        sys.exit(128 + asked)
 
 
 class SourceMaker(Protocol):
@@ -134,8 +137,8 @@ def _ends_ds(connection: Any, now_ds: int, minutes: float | None) -> tuple[float
     return (math.inf if minutes is None else now_ds + to_ds(60 * minutes)), sumo_end_ds
 
 
-def _control(junction: SumoJunction, stop_ds: float, sumo_end_ds: float) -> bool:
-    """Step until the end, or until asked to stop; return whether it was asked.
+def _control(junction: SumoJunction, stop_ds: float, sumo_end_ds: float) -> int:
+    """Step until the end, or until asked to stop; return the signal that asked, 0 if none did.
 
     SIGINT and SIGTERM end the running step, then the junction is cleared and given back.
     """
@@ -152,7 +155,7 @@ def _control(junction: SumoJunction, stop_ds: float, sumo_end_ds: float) -> bool
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return bool(asked)
+    return asked[0] if asked else 0
 
 
 def _close(connection: Any) -> None:

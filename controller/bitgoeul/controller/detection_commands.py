@@ -248,7 +248,8 @@ def record(
     finally:
         line.close()
         left_out = f", {recorder.left_out} unreadable left out" if recorder.left_out else ""
-        click.echo(f"{out}: {recorder.count} messages{left_out}", err=True)
+        silence = "" if recorder.count else f"; was nobody there, or may {user} not read them at the broker?"
+        click.echo(f"{out}: {recorder.count} messages{left_out}{silence}", err=True)
 
 
 def _record(recorder: Recorder, line: Line, arrived: SimpleQueue[Arrival], until_ds: float | None) -> None:

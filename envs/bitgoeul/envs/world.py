@@ -40,6 +40,7 @@ from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
     LARGEST_SEED,
+    LONGEST_MIN,
     STEP_S,
     WARMUP_S,
     as_arguments,
@@ -70,7 +71,7 @@ class RunSpec:
     controller : as `parse_controller` reads it.
     seed : 0-9,999 training, 10,000-10,999 everyday, 20,000 to 2^31 - 1 test.
     hour : demand period or hour of the day.
-    minutes : measured time after the warm-up, > 0. [min]
+    minutes : measured time after the warm-up, 1 to 44,640. [min]
     detector : preset of the emulated detector, with changes if any (`camera_day:latency_s=2`).
     extension_max_s : replaces the plan's extension maxima; None keeps them. [s]
     form : extension form.
@@ -94,13 +95,13 @@ class RunSpec:
 
         Raises
         ------
-        ValueError : a negative seed, no minutes, a negative maximum, an unknown form, controller or preset,
-            a detector's figure out of its range.
+        ValueError : a negative seed, no minutes or over 31 days, a negative maximum, an unknown form,
+            controller or preset, a detector's figure out of its range.
         """
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed = {self.seed}: a seed lies between 0 and {LARGEST_SEED}")
-        if self.minutes < 1:
-            raise ValueError(f"minutes = {self.minutes}: a run lasts at least 1 minute")
+        if not 1 <= self.minutes <= LONGEST_MIN:
+            raise ValueError(f"minutes = {self.minutes}: a run lasts 1 to {LONGEST_MIN} minutes")
         PolicyOptions(form=self.form, extension_max_s=self.extension_max_s)
         parse_controller(self.controller)
         preset(self.detector)

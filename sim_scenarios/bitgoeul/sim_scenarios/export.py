@@ -14,7 +14,7 @@ from .build import ADDITIONAL_FILE, NETWORK_FILE, build_network
 from .catalog import PLAN_FILE, Site
 from .demand import draw_trips, write_routes
 from .files import new_folder, write_text
-from .simulation import LARGEST_SEED, WARMUP_S, output_options, sumo_options
+from .simulation import LARGEST_SEED, LONGEST_MIN, WARMUP_S, output_options, sumo_options
 
 ROUTES_FILE = "trips.rou.xml"
 CONFIGURATION_FILE = "run.sumocfg"
@@ -42,8 +42,8 @@ def export_site(site: Site, *, seed: int, hour: str, minutes: int, out: Path) ->
     ScenarioError : `out` holds something else or cannot be written, or the site cannot be built.
     ValueError : a negative seed or less than 1 minute.
     """
-    if minutes < 1:
-        raise ValueError(f"a run of {minutes} min is too short; give at least 1 minute")
+    if not 1 <= minutes <= LONGEST_MIN:
+        raise ValueError(f"minutes = {minutes}: a run lasts 1 to {LONGEST_MIN} minutes")
     _refuse_foreign_folder(out)
     if load_plan(site.plan_file) != site.plan:
         raise ScenarioError(f"{site.name}: a retimed plan cannot be exported; export the site as it stands")

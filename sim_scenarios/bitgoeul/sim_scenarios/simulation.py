@@ -18,6 +18,8 @@ A through car behind a right-turner who waits for a slow walker is caught inside
 this, two such cars lock the whole junction for the rest of the run (seen in 2 of 32 peak hours).
 """
 
+LONGEST_MIN = 44_640
+"""Longest run: 31 days. [min] [A]"""
 LARGEST_SEED = 2**31 - 1
 """SUMO takes no larger one."""
 

@@ -121,7 +121,9 @@ class MaximumList(NameList):
 @click.command(epilog=EXAMPLES)
 @click.argument("sites", metavar="SITE...", nargs=-1, required=True)
 @click.option("--controllers", type=NameList(), required=True, help="The first is the baseline.")
-@click.option("--seeds", type=click.IntRange(min=1), default=8, show_default=True, help="Paired seeds.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1, max=10_000), default=8, show_default=True, help="Paired seeds."
+)
 @click.option(
     "--seed-base",
     type=click.IntRange(min=0),

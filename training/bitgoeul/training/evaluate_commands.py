@@ -26,7 +26,11 @@ def evaluate() -> None:
 
 @evaluate.command(epilog="Example: bitgoeul evaluate need --minutes 60 --out out/need")
 @click.option(
-    "--minutes", default=60, show_default=True, type=click.IntRange(min=2), help="Measured time of each run."
+    "--minutes",
+    default=60,
+    show_default=True,
+    type=click.IntRange(min=2, max=1_440),
+    help="Measured time of each run.",
 )
 @click.option(
     "--seed", default=10_800, show_default=True, type=click.IntRange(min=0), help="Of the first run."

@@ -382,7 +382,9 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("site", metavar="SITE")
-@click.option("--seeds", type=click.IntRange(min=1), default=8, show_default=True, help="Number of seeds.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1, max=1_000), default=8, show_default=True, help="Number of seeds."
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
