@@ -35,6 +35,7 @@ COPIED = (
     "controller",
     "tests/controller",
     "tests/laws",
+    "tests/field",
     "tests/conftest.py",
     "benchmarks",
     "docs",
