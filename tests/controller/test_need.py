@@ -256,11 +256,11 @@ def test_who_comes_back_into_sight_is_the_same_person():
 
 
 def test_the_memory_of_a_loss_ends_with_it():
-    needs, now_ds = walked([1.0] * 31)  # 20 m to go: forgotten some 25 s after a loss
+    needs, now_ds = walked([1.0] * 31)  # 20 m to go: forgotten 41 s after a loss
     needs.update(frames(now_ds + 5))
-    for at_ds in range(now_ds + 10, now_ds + 210, 5):
-        needs.update(frames(at_ds, track(19.0, 0.0, at_ds=at_ds)))  # stands for 20 s
-    for at_ds in range(now_ds + 210, now_ds + 400, 5):  # lost again: a pause of 10 s and 19 m
+    for at_ds in range(now_ds + 10, now_ds + 420, 5):
+        needs.update(frames(at_ds, track(19.0, 0.0, at_ds=at_ds)))  # stands for 41 s
+    for at_ds in range(now_ds + 420, now_ds + 800, 5):  # lost again: a pause of 10 s and 19 m
         needs.update(frames(at_ds))
         assert len(needs.people(XW)) == 1
 

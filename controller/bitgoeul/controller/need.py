@@ -86,6 +86,7 @@ MOVED_M = 1.0
 BRACKET_POINTS = 6
 """Points in time at which the chance that everybody is clear is worked out."""
 
+_BRACKET = np.linspace(0.0, 1.0, BRACKET_POINTS)
 _NARROWEST, _WIDER, _WIDTHS = 0.05, 1.5, 8
 _SPREADS = tuple(spread_matrix(_NARROWEST * _WIDER**step) for step in range(_WIDTHS))
 
@@ -406,12 +407,11 @@ class NeedEstimator:
         cumulative, distance_m, pause_s = beliefs(people)
         waits_s = pause_s - _ages_s(people, now_ds)
         # Longer than each one's own need at that quantile, shorter than at the quantile's n-th root.
-        shortest_s = float((distance_m / slowest_of(cumulative, quantile) + waits_s).max())
+        between = (quantile, quantile ** (1 / len(people)))
+        shortest_s, longest_s = (distance_m / slowest_of(cumulative, between) + waits_s).max(axis=1).tolist()
         if len(people) == 1:
-            return max(shortest_s, 0.0)
-        each = quantile ** (1 / len(people))
-        longest_s = float((distance_m / slowest_of(cumulative, each) + waits_s).max())
-        times_s = np.linspace(shortest_s, longest_s, BRACKET_POINTS)
+            return float(max(shortest_s, 0.0))
+        times_s = shortest_s + (longest_s - shortest_s) * _BRACKET
         chance = clear_by(cumulative, distance_m, times_s - waits_s[:, None]).prod(axis=0)
         return max(float(np.interp(quantile, chance, times_s)), 0.0)
 
@@ -422,8 +422,8 @@ class NeedEstimator:
             return []
         cumulative, distance_m, pause_s = beliefs(people)
         waits_s = pause_s - _ages_s(people, now_ds)
-        columns = [distance_m / slowest_of(cumulative, each) + waits_s for each in quantiles]
-        table: list[list[float]] = np.maximum(np.stack(columns, axis=1), 0.0).tolist()
+        needs_s = distance_m / slowest_of(cumulative, quantiles) + waits_s
+        table: list[list[float]] = np.maximum(needs_s.T, 0.0).tolist()
         return table
 
     def is_clear_within(self, index: int, now_ds: int, within_s: float) -> bool:

@@ -6,6 +6,7 @@ Rows are stacked, so that many people cost little more than one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, log, sqrt
 from statistics import NormalDist
@@ -148,17 +149,17 @@ def normal_cdf(z: Array) -> Array:
     return np.where(z > 0, 1.0 - tail, tail)
 
 
-def slowest_of(cumulative: Array, quantile: float) -> Array:
-    """Return, for each belief, the speed undercut with probability 1 - `quantile`, `(n,)`. [m/s]
+def slowest_of(cumulative: Array, quantiles: Sequence[float]) -> Array:
+    """Return, for each quantile and belief, the speed undercut with probability 1 - quantile, `(m, n)`. [m/s]
 
     Parameters
     ----------
     cumulative : `(n, GRID_SIZE)`, each row rising to 1.
-    quantile : of the time to clear, within (0, 1).
+    quantiles : m of the time to clear, within (0, 1).
     """
-    aim = 1.0 - quantile
-    place = np.minimum((cumulative < aim).sum(axis=1), GRID_SIZE - 1)
-    rows, below = np.arange(len(place)), np.maximum(place - 1, 0)
+    aim = 1.0 - np.array(quantiles)[:, None]
+    place = np.minimum((cumulative < aim[:, :, None]).sum(axis=2), GRID_SIZE - 1)
+    rows, below = np.arange(len(cumulative)), np.maximum(place - 1, 0)
     low, high = cumulative[rows, below], cumulative[rows, np.maximum(place, 1)]
     share = np.minimum(np.maximum((aim - low) / (high - low), 0.0), 1.0)
     return np.asarray(np.exp(LOG_SLOWEST + LOG_STEP * (below + share)))
