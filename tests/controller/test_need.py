@@ -11,7 +11,7 @@ import pytest
 from bitgoeul.controller.detection import MOBILITY_CLASSES, CrossingRequest, Frame, Track, Zone
 from bitgoeul.controller.need import NeedEstimator, Noise, Person
 from bitgoeul.controller.plan import load_plan
-from bitgoeul.controller.walking import lognormal
+from bitgoeul.controller.walking import lognormal_parameters
 
 PLAN = load_plan(Path(__file__).parent / "plans" / "reference.toml")
 XN, XE, XS, XW = range(4)
@@ -416,7 +416,7 @@ def test_who_waits_needs_start_up_and_the_whole_way():
     # By drawing: 95 % of adults.
     draw = np.random.default_rng(1)
     speeds = draw.normal(1.29, 0.27, 100_000)
-    mu, sigma = lognormal(1.9, 3.1)
+    mu, sigma = lognormal_parameters(1.9, 3.1)
     taken = draw.lognormal(mu, sigma, 100_000) + 35 / speeds.clip(0.3)
     assert needs.need_from_start(XW, waiting, quantile=0.95) == pytest.approx(
         float(np.quantile(taken, 0.95)), abs=1.5

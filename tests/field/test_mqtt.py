@@ -25,14 +25,6 @@ pytestmark = pytest.mark.skipif(
 SITE = "bukmun_5"
 
 
-@pytest.fixture(scope="module")
-def mosquitto(tmp_path_factory):
-    broker = Mosquitto(tmp_path_factory.mktemp("broker"), SITE)
-    broker.start()
-    yield broker
-    broker.stop()
-
-
 @pytest.fixture
 def source(mosquitto):
     sources = (

@@ -27,14 +27,6 @@ pytestmark = pytest.mark.skipif(
 SITE = "bukmun_5"
 
 
-@pytest.fixture(scope="module")
-def mosquitto(tmp_path_factory):
-    broker = Mosquitto(tmp_path_factory.mktemp("broker"), SITE)
-    broker.start()
-    yield broker
-    broker.stop()
-
-
 def reach(mosquitto, user):
     broker = mosquitto.broker(user)
     return ["--broker", f"localhost:{broker.port}", "--ca", str(broker.ca), "--cert", str(broker.certificate),

@@ -13,10 +13,11 @@ import pytest
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.plan import parse_plan
+from bitgoeul.controller.walking import P85_Z, lognormal_parameters
 from bitgoeul.sim_scenarios import walker_tables
 from bitgoeul.sim_scenarios.catalog import load_site
 from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
-from bitgoeul.sim_scenarios.streams import P85_Z, lognormal_parameters, truncated_normal
+from bitgoeul.sim_scenarios.streams import truncated_normal
 from bitgoeul.sim_scenarios.tables import TruncatedNormal
 from bitgoeul.sim_scenarios.walker_tables import walker_classes
 from bitgoeul.sim_scenarios.walker_trips import STEADY, Gait, gait_of

@@ -44,6 +44,14 @@ TYPES = {"detections": "detections", "request": "requests", "status": "status"}
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+_sources_option = click.option(
+    "--sources",
+    "sources_file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Who may speak; default: whoever speaks in the recording.",
+)
+
+
 def _broker_options(command: Command) -> Command:
     """Add the options that say where the broker is."""
     path = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -111,8 +119,7 @@ def schema(*, as_json: bool) -> None:
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--site", help="Also check crossings, order and times against this site's plan.")
-@click.option("--sources", "sources_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="Who may speak; default: whoever speaks in the recording.")  # fmt: skip
+@_sources_option
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.pass_context
 def check(
@@ -271,8 +278,7 @@ def _record(recorder: Recorder, line: Line, arrived: SimpleQueue[Arrival], until
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--site", help="Registered name or path of a plan; default: the recording's.")
-@click.option("--sources", "sources_file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-              help="Who may speak; default: whoever speaks in the recording.")  # fmt: skip
+@_sources_option
 @click.option("--real-time", is_flag=True, help="At the pace it was recorded; default: as fast as possible.")
 @click.option(
     "--broker", "address", help="Send it there in real time, as of now; default: into the estimate."

@@ -109,10 +109,38 @@ def spread_matrix(relative_sd: float) -> Array:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def lognormal(mean: float, p85: float) -> tuple[float, float]:
-    """Return mu and sigma of the lognormal with this mean and 85th percentile, p85 < 1.711 mean."""
+@lru_cache(maxsize=64)
+def lognormal_parameters(mean: float, p85: float) -> tuple[float, float]:
+    """Return mu and sigma of the lognormal with a given mean and 85th percentile.
+
+    Parameters
+    ----------
+    mean, p85 : of the quantity itself; `p85` above `mean`.
+
+    Returns
+    -------
+    mu, sigma of the logarithm. Beyond p85 / mean = exp(z^2 / 2) = 1.711 no lognormal exists: then the
+    nearest, sigma = z, which keeps the mean and reaches p85 = 1.711 mean.
+
+    Raises
+    ------
+    ValueError : `p85` is not above `mean`, or `mean` is not above 0.
+
+    Notes
+    -----
+    mean = exp(mu + sigma^2 / 2) and p85 = exp(mu + z sigma) with z = 1.0364 give
+    sigma = z - sqrt(z^2 - 2 ln(p85 / mean)); the smaller root, the less skewed of the two.
+
+    Examples
+    --------
+    >>> mu, sigma = lognormal_parameters(2.5, 3.8)
+    >>> [round(float(np.exp(x)), 6) for x in (mu + sigma**2 / 2, mu + P85_Z * sigma)]
+    [2.5, 3.8]
+    """
+    if not 0 < mean < p85:
+        raise ValueError(f"p85 {p85} must be above mean {mean}, and both above 0")
     sigma = P85_Z - sqrt(max(P85_Z**2 - 2 * log(p85 / mean), 0.0))
-    return log(mean) - sigma**2 / 2, max(sigma, 0.05)
+    return log(mean) - sigma**2 / 2, sigma
 
 
 @lru_cache(maxsize=64)
@@ -133,7 +161,7 @@ def clear_from_start(length_m: float) -> Array:
     left_s = np.maximum(times_s[None, :] - length_m / SPEED_MPS[:, None], 1e-9)
     rows = []
     for place, name in enumerate(MOBILITY_CLASSES):
-        mu, sigma = lognormal(GAIT[name].startup_s, GAIT[name].startup_p85_s)
+        mu, sigma = lognormal_parameters(GAIT[name].startup_s, GAIT[name].startup_p85_s)
         rows.append(CLASS_SPEEDS[place] @ normal_cdf((np.log(left_s) - mu) / sigma))
     table = np.array(rows)
     table[:, -1] = 1.0

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bitgoeul.controller.backends.sumo import SumoRows
 from bitgoeul.controller.core import SignalCore
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.plan_parts import Pattern
-from bitgoeul.controller.signals import NO_CALLS, Commands
+from bitgoeul.controller.signals import NO_CALLS, Commands, Lamps
 from bitgoeul.controller.timing import to_ds
+
+
+def cycle_of_lamps(plan: SitePlan, pattern: Pattern | None = None, *, step_ds: int = 1) -> Iterator[Lamps]:
+    """Yield what the cabinet shows after each step of a pattern's third cycle.
+
+    Parameters
+    ----------
+    plan : the site plan.
+    pattern : which pattern; None: the plan's first.
+    step_ds : length of a step. [0.1 s]
+    """
+    pattern = pattern or plan.patterns[0]
+    core, commands, cycle_ds = SignalCore(plan), Commands(pattern=pattern.number), to_ds(pattern.cycle_s)
+    core.advance(to_ds(pattern.offset_s) + 2 * cycle_ds, NO_CALLS, commands)
+    for _ in range(cycle_ds // step_ds):
+        yield core.advance(step_ds, NO_CALLS, commands)
 
 
 def fixed_program(plan: SitePlan, pattern: Pattern | None = None) -> list[tuple[float, str]]:
@@ -27,13 +45,10 @@ def fixed_program(plan: SitePlan, pattern: Pattern | None = None) -> list[tuple[
     The rows are read off a `SignalCore` that runs the pattern, in its third cycle: by then it is in step
     whatever the offset, so the network falls back to just what the cabinet would show.
     """
-    pattern = pattern or plan.patterns[0]
-    core, rows = SignalCore(plan), SumoRows(plan)
-    commands, cycle_ds = Commands(pattern=pattern.number), to_ds(pattern.cycle_s)
-    core.advance(to_ds(pattern.offset_s) + 2 * cycle_ds, NO_CALLS, commands)
+    rows = SumoRows(plan)
     program: list[tuple[int, str]] = []
-    for _ in range(cycle_ds):
-        row = rows.row(core.advance(1, NO_CALLS, commands))
+    for lamps in cycle_of_lamps(plan, pattern):
+        row = rows.row(lamps)
         if program and program[-1][1] == row:
             program[-1] = (program[-1][0] + 1, row)
         else:

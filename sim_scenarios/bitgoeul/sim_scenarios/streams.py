@@ -7,16 +7,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import NormalDist
 from zlib import crc32
 
 import numpy as np
 
+from bitgoeul.controller.walking import lognormal_parameters
+
 from .tables import TruncatedNormal
 
 STANDARD_NORMAL = NormalDist()
-P85_Z = STANDARD_NORMAL.inv_cdf(0.85)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,40 +71,6 @@ def truncated_normal(shape: TruncatedNormal, draw: float) -> float:
     """
     low, high = (STANDARD_NORMAL.cdf((end - shape.mean) / shape.sd) for end in shape.clip)
     return shape.mean + shape.sd * STANDARD_NORMAL.inv_cdf(low + draw * (high - low))
-
-
-@lru_cache(maxsize=64)
-def lognormal_parameters(mean: float, p85: float) -> tuple[float, float]:
-    """Return mu and sigma of the lognormal with a given mean and 85th percentile.
-
-    Parameters
-    ----------
-    mean, p85 : of the quantity itself; `p85` above `mean`.
-
-    Returns
-    -------
-    mu, sigma of the logarithm. Beyond p85 / mean = exp(z^2 / 2) = 1.711 no lognormal exists: then the
-    nearest, sigma = z, which keeps the mean and reaches p85 = 1.711 mean.
-
-    Raises
-    ------
-    ValueError : `p85` is not above `mean`, or `mean` is not above 0.
-
-    Notes
-    -----
-    mean = exp(mu + sigma^2 / 2) and p85 = exp(mu + z sigma) with z = 1.0364 give
-    sigma = z - sqrt(z^2 - 2 ln(p85 / mean)); the smaller root, the less skewed of the two.
-
-    Examples
-    --------
-    >>> mu, sigma = lognormal_parameters(2.5, 3.8)
-    >>> round(math.exp(mu + sigma**2 / 2), 6), round(math.exp(mu + P85_Z * sigma), 6)
-    (2.5, 3.8)
-    """
-    if not 0 < mean < p85:
-        raise ValueError(f"p85 {p85} must be above mean {mean}, and both above 0")
-    sigma = P85_Z - math.sqrt(max(P85_Z**2 - 2 * math.log(p85 / mean), 0.0))
-    return math.log(mean) - sigma**2 / 2, sigma
 
 
 def lognormal(mean: float, p85: float, draw: float) -> float:

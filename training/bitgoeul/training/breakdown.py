@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from bitgoeul.envs.result import PET_CRITICAL_S, PET_SERIOUS_S
 from bitgoeul.training.intervals import NO_VALUE
 
 GROUPINGS: Final[Mapping[str, str]] = {
@@ -17,10 +18,6 @@ GROUPINGS: Final[Mapping[str, str]] = {
     "crossing": "crossing",
 }
 """Column of the events and words."""
-PET_CRITICAL_S: Final = 1.0
-"""[M] FACTS, surrogate safety."""
-PET_SERIOUS_S: Final = 3.0
-"""[M] FACTS, surrogate safety."""
 PER: Final = 10_000
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import secrets
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.files import whole_file
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -93,11 +93,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     ------
     ScenarioError : the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
     except OSError as fault:
         raise ScenarioError(f"{path}: cannot be written ({fault.strerror})") from fault
-    finally:
-        temporary.unlink(missing_ok=True)

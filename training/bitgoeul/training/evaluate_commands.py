@@ -80,7 +80,7 @@ def need(
     write_parquet(out / "people.parquet", people)
     write_parquet(out / "crossings.parquet", crossings)
     write_text(out / "need.json", json.dumps(figures, indent=1))
-    write_text(out / "need.html", page(people, crossings, command=command, trials=len(trials)))
+    write_text(out / "need.html", page(figures, command=command, trials=len(trials)))
     if as_json:
         click.echo(json.dumps(figures))
         return

@@ -6,6 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
-from bitgoeul.controller.walking import GAIT
+from bitgoeul.controller.walking import GAIT, PASSERS_BY
 from bitgoeul.envs.world import RunSpec, build_driver, simulation
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.proving_ground import write_proving_ground
@@ -45,10 +46,7 @@ MIXES: Final[Mapping[str, Mapping[str, float]]] = {
     },
 }  # fmt: skip
 """Class mixes the estimate's figures were not chosen on: [A]."""
-CALIBRATION_MIX: Final[Mapping[str, float]] = {
-    "adult": 0.50, "elderly": 0.25, "cane": 0.08, "frail": 0.04, "manual_wheelchair": 0.02,
-    "powered_wheelchair": 0.02, "visually_impaired": 0.03, "crutches": 0.02, "stroller_child": 0.04,
-}  # fmt: skip
+CALIBRATION_MIX: Final[Mapping[str, float]] = dict(zip(MOBILITY_CLASSES, PASSERS_BY, strict=True))
 """The mix they were chosen on: FACTS, default mix of an elderly-rich site."""
 
 
@@ -76,15 +74,9 @@ def held_out(*, minutes: int, seed: int) -> tuple[Trial, ...]:
     """Return the trials of the evaluation: nothing in them was used to choose the estimate's figures."""
     places = ("12", "24", "35")
     detectors = ("thermal", "class_blind", "camera_day:latency_s=1.5:position_noise_m=0.5", "adversarial")
-    trials = [
-        Trial(place=place, mix=mix, detector=detector, seed=0, minutes=minutes)
-        for place in places
-        for mix in MIXES
-        for detector in detectors
-    ]
     return tuple(
-        Trial(place=t.place, mix=t.mix, detector=t.detector, seed=seed + number, minutes=minutes)
-        for number, t in enumerate(trials)
+        Trial(place=place, mix=mix, detector=detector, seed=seed + number, minutes=minutes)
+        for number, (place, mix, detector) in enumerate(product(places, MIXES, detectors))
     )
 
 
@@ -236,17 +228,18 @@ def pinball(true_s: pl.Expr, stated_s: pl.Expr, quantile: float) -> pl.Expr:
     return pl.max_horizontal(quantile * off_s, (quantile - 1) * off_s)
 
 
-def scores(people: pl.DataFrame, by: Sequence[str] = ()) -> pl.DataFrame:
+def scores(people: pl.DataFrame, by: Sequence[str] = (), *, methods: Sequence[str] = METHODS) -> pl.DataFrame:
     """Return each method's coverage, pinball loss and median over-estimate, by the given columns.
 
     Parameters
     ----------
     people : of `with_baselines`.
     by : columns to group by; none: one row a method.
+    methods : which to score.
     """
     true_s = pl.col("true_s")
     tables = []
-    for method in METHODS:
+    for method in methods:
         stated_s = pl.col(method)
         columns = (
             pl.lit(method).alias("method"),

@@ -23,6 +23,7 @@ from bitgoeul.envs.world import STEP_DS
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import draw_trips
 from bitgoeul.sim_scenarios.files import write_text
+from bitgoeul.sim_scenarios.program import cycle_of_lamps
 from bitgoeul.sim_scenarios.streams import truncated_normal
 from bitgoeul.sim_scenarios.walker_tables import StartUp, WalkerClass, walker_classes
 from bitgoeul.sim_scenarios.walker_trips import STEADY, WalkerTrip
@@ -31,7 +32,6 @@ from .store import write_parquet
 from .walker_trials import (
     HOUR_S,
     Row,
-    cycle_of_lamps,
     late_arrivals,
     rows_of,
     run_trial,
@@ -198,7 +198,7 @@ def evaluate_walkers(
     ScenarioError, PlanError : the site cannot be run.
     """
     site = load_site(site_name)
-    lamps = cycle_of_lamps(site.plan)
+    lamps = list(cycle_of_lamps(site.plan, step_ds=STEP_DS))
     persons: list[Row] = []
     waits: dict[str, list[Row]] = {}
     for seed in seeds:

@@ -17,6 +17,7 @@ from bitgoeul.training.evaluate_need import (
     scores,
 )
 from bitgoeul.training.figures import CLASS_NAMES, FONTS, Drawing, looks, new_figure, styled, svg_text
+from bitgoeul.training.report import template
 
 METHOD_NAMES: Final = {
     "need": "the estimate",
@@ -28,8 +29,6 @@ METHOD_NAMES: Final = {
     "class_slow": "slowest twentieth of the likeliest class",
 }
 THIRDS: Final = {1: "first third", 2: "second third", 3: "last third"}
-ENOUGH_WALKERS: Final = 200
-"""A class is judged by its own coverage from so many walkers on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,25 +71,17 @@ def summary(people: pl.DataFrame, crossings: pl.DataFrame) -> dict[str, Any]:
 
 
 def _need_rows(people: pl.DataFrame, by: str) -> list[dict[str, Any]]:
-    return scores(people, [by]).filter(pl.col("method") == "need").drop("method").to_dicts()
+    return scores(people, [by], methods=("need",)).drop("method").to_dicts()
 
 
-def page(people: pl.DataFrame, crossings: pl.DataFrame, *, command: str, trials: int) -> str:
-    """Return the page as HTML that needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    figures = summary(people, crossings)
-    environment = Environment(
-        loader=PackageLoader("bitgoeul.training"),
-        undefined=StrictUndefined,
-        autoescape=select_autoescape(("jinja",)),
-    )
-    return environment.get_template("evaluation.html.jinja").render(
+def page(figures: dict[str, Any], *, command: str, trials: int) -> str:
+    """Return the page of a `summary` as HTML that needs nothing else."""
+    return template("evaluation.html.jinja").render(
         title="Is the stated need met?",
         fonts=FONTS,
         paragraphs=[_sentence(figures, trials)],
         tables=tables(figures),
-        drawings=[_reliability_plot(people, crossings), _class_plot(figures)],
+        drawings=[_reliability_plot(figures), _class_plot(figures)],
         command=command,
     )
 
@@ -160,18 +151,17 @@ def _name(value: Any) -> str:
 
 
 @styled
-def _reliability_plot(people: pl.DataFrame, crossings: pl.DataFrame) -> Drawing:
+def _reliability_plot(figures: dict[str, Any]) -> Drawing:
     series = {
-        "each person": reliability(people),
-        "the last of several": reliability(crossings.filter(pl.col("people") > 1)),
+        "each person": figures["reliability"],
+        "the last of several": figures["last_of_several"]["reliability"],
     }
     figure, axes = new_figure((8.6, 4.4))
     axes.plot([0, 1], [0, 1], color="0.5", linewidth=1)
     for name, look in looks(list(series)).items():
-        table = series[name]
         axes.plot(
-            table["stated"],
-            table["met"],
+            [row["stated"] for row in series[name]],
+            [row["met"] for row in series[name]],
             color=look.colour,
             marker=look.marker,
             linestyle=look.line,

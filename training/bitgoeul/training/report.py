@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -36,6 +36,9 @@ from bitgoeul.training.intervals import (
 from bitgoeul.training.store import LEGAL_ENTRIES
 from bitgoeul.training.time_space import time_space
 from bitgoeul.training.verdicts import verdicts
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 TABLE_MEASURES: Final = (
     "residual_per_10k",
@@ -93,8 +96,8 @@ def write_report(source: ReportInput, path: Path) -> None:
     write_text(path, render(source))
 
 
-def render(source: ReportInput) -> str:
-    """Return the report as HTML. The same input gives the same text."""
+def template(name: str) -> Template:
+    """Return one of our page templates."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -104,11 +107,16 @@ def render(source: ReportInput) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render(source: ReportInput) -> str:
+    """Return the report as HTML. The same input gives the same text."""
     sites = list(dict.fromkeys(str(summary.condition["site"]) for summary in source.summaries))
     seeds = source.summaries[0].seeds
     controllers = list(dict.fromkeys(summary.controller for summary in source.summaries))
     minutes = source.rows["minutes"][0]
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja").render(
         title=f"{_listed(controllers)} compared",
         subtitle=f"Simulation, {len(seeds)} paired seeds of {minutes} min, hour: "
         f"{source.summaries[0].condition['hour']}.",

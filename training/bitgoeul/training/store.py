@@ -18,6 +18,7 @@ import polars as pl
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.files import whole_file
 from bitgoeul.training.intervals import CONDITION
 
 if TYPE_CHECKING:
@@ -189,14 +190,11 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
     ------
     ScenarioError : the folder cannot be written to.
     """
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}.parquet")
     try:
-        table.write_parquet(temporary)
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            table.write_parquet(temporary)
     except OSError as fault:
         raise ScenarioError(f"{path}: cannot be written: {fault.strerror or fault}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def check_part(part: Path) -> None:

@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bitgoeul.controller.backends.sumo import SumoRows
-from bitgoeul.controller.core import SignalCore
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
-from bitgoeul.controller.signals import NO_CALLS, Commands, Lamps, phase_mask
-from bitgoeul.controller.timing import to_ds
+from bitgoeul.controller.signals import Lamps, phase_mask
 from bitgoeul.envs.walkers import STANDING_MPS, Walker, WalkerDriver
 from bitgoeul.envs.world import STEP_DS, Simulation
 from bitgoeul.sim_scenarios.catalog import Site
@@ -49,14 +47,6 @@ class Seen:
     first: tuple[int, float] | None = None
     last: tuple[int, float] | None = None
     was_alone: bool = True
-
-
-def cycle_of_lamps(plan: SitePlan) -> list[Lamps]:
-    """Return the lamps of one cycle of the plan's first pattern, one for each simulation step."""
-    pattern = plan.patterns[0]
-    core, commands, cycle_ds = SignalCore(plan), Commands(pattern=pattern.number), to_ds(pattern.cycle_s)
-    core.advance(to_ds(pattern.offset_s) + 2 * cycle_ds, NO_CALLS, commands)
-    return [core.advance(STEP_DS, NO_CALLS, commands) for _ in range(cycle_ds // STEP_DS)]
 
 
 def walkers_only(site: Site, walkers: Sequence[WalkerTrip], *, seed: int, duration_s: int) -> Trips:
