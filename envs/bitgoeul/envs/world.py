@@ -35,7 +35,7 @@ from bitgoeul.controller.policies import (
     plan_for,
 )
 from bitgoeul.controller.policies.base import Policy
-from bitgoeul.sim_scenarios.build import build_network
+from bitgoeul.sim_scenarios.build import BuiltNetwork, build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
@@ -183,6 +183,7 @@ class Simulation:
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
     trips : who travels; None: drawn from the site's demand.
+    network : where they travel; None: the site's own network.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -195,10 +196,11 @@ class Simulation:
         backend: str = "libsumo",
         has_gui: bool = False,
         trips: Trips | None = None,
+        network: BuiltNetwork | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
-            network = build_network(site)
+            network = network or build_network(site)
             routes = self.folder / "routes.rou.xml"
             write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
             options = sumo_options(
