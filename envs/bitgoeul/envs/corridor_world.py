@@ -14,7 +14,7 @@ from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.policies import PolicyOptions, make_controller, parse_controller, plan_for
 from bitgoeul.controller.policies.base import Policy
-from bitgoeul.sim_scenarios.corridor import Corridor
+from bitgoeul.sim_scenarios.corridor import Corridor, prefix
 from bitgoeul.sim_scenarios.corridor_build import build_corridor
 from bitgoeul.sim_scenarios.corridor_demand import draw_corridor_trips, member_seed
 
@@ -147,57 +147,81 @@ class CorridorPersons:
     -----
     Each edge belongs to the member it leads to, those that lead out of the corridor to the one they come
     from (`Corridor.owner`). Vehicles that cannot enter yet count at the first junction of their route; one
-    that SUMO moves on (a teleport, on no edge meanwhile) at the junction it is heading for. So the members'
+    that SUMO moves on (a teleport, on no edge meanwhile) at the junction it was heading for. So the members'
     counts sum to all people in the network and before it. A vehicle counts with the persons of its type.
+
+    A vehicle goes from one member to another only where it comes onto a road between two, so only those
+    roads, departures, arrivals and ended teleports are read in a step; after a step that was not counted,
+    every vehicle is looked up anew.
     """
 
     def __init__(self, driver: CorridorDriver) -> None:
         connection, corridor = driver.connection, driver.corridor
-        self._owner, self._vehicle = corridor.owner, connection.vehicle
-        self._in_network = compiled(connection, "vehicle", "getIDCount")
+        self._driver, self._owner, self._vehicle = driver, corridor.owner, connection.vehicle
+        self._departed = compiled(connection, "simulation", "getDepartedIDList")
+        self._arrived = compiled(connection, "simulation", "getArrivedIDList")
+        self._landed = compiled(connection, "simulation", "getEndingTeleportIDList")
         self._pending = compiled(connection, "simulation", "getPendingVehicles")
         self._on_edge = compiled(connection, "edge", "getLastStepVehicleIDs")
         self._persons = _Occupants(connection, corridor)
-        edges: dict[str, list[str]] = {name: [] for name in driver.junctions}
-        for edge in connection.edge.getIDList():
-            if _has_vehicles(connection, edge):
-                edges[corridor.owner(edge)].append(edge)
-        self._edges = {name: tuple(found) for name, found in edges.items()}
+        self._roads = [f"{prefix(member)}{leg}_out" for member, leg in corridor.joined]
+        self._last: list[object] = [()] * len(self._roads)
         self._walkers = {name: each.walkers for name, each in driver.junctions.items()}
+        self._member_of: dict[str, str] = {}
+        self._occupants = dict.fromkeys(driver.junctions, 0.0)
+        self._seen_ds = -1
 
     def count(self) -> Persons:
         """Return the persons in vehicles and on foot at each junction now."""
-        on_edge, persons = self._on_edge, self._persons
-        seen_n = 0
+        if self._driver.now_ds - self._seen_ds == STEP_DS:
+            self._follow()
+        elif self._driver.now_ds != self._seen_ds:
+            self._look_up_all()
+        self._seen_ds = self._driver.now_ds
         counted: Persons = {}
-        for name, edges in self._edges.items():
-            occupants = 0.0
-            for edge in edges:
-                vehicles = on_edge(edge)
-                if vehicles:
-                    seen_n += len(vehicles)
-                    occupants += sum([persons[vehicle] for vehicle in vehicles])
-            people = self._walkers[name]
-            counted[name] = [occupants, sum(map(len, [*people.waiting, *people.on_crossing]))]
+        for name, people in self._walkers.items():
+            on_foot = sum(map(len, people.waiting)) + sum(map(len, people.on_crossing))
+            counted[name] = [self._occupants[name], on_foot]
         for vehicle in self._pending():
-            counted[self._owner(self._vehicle.getRoute(vehicle)[0])][0] += persons[vehicle]
-        if seen_n != self._in_network():
-            for vehicle in self._on_no_edge():
-                heading = self._vehicle.getRoute(vehicle)[max(self._vehicle.getRouteIndex(vehicle), 0)]
-                counted[self._owner(heading)][0] += persons[vehicle]
+            counted[self._owner(self._vehicle.getRoute(vehicle)[0])][0] += self._persons[vehicle]
         return counted
 
-    def total(self) -> float:
-        """Return all persons in the network and before it, counted without regard to places."""
-        vehicles = {*self._vehicle.getIDList(), *self._pending()}
-        walkers = sum(
-            len(each) for people in self._walkers.values() for each in (*people.waiting, *people.on_crossing)
-        )
-        return sum(self._persons[vehicle] for vehicle in vehicles) + walkers
+    def _follow(self) -> None:
+        """Take in what one step changed."""
+        for vehicle in self._departed():
+            self._put(vehicle, self._owner(self._vehicle.getRoute(vehicle)[0]))
+        for place, road in enumerate(self._roads):
+            vehicles = self._on_edge(road)
+            if vehicles != self._last[place]:
+                self._last[place] = vehicles
+                member = self._owner(road)
+                for vehicle in vehicles:
+                    if self._member_of[vehicle] != member:
+                        self._put(vehicle, member)
+        for vehicle in self._landed():
+            self._put(vehicle, self._owner(self._vehicle.getRoadID(vehicle)))
+        for vehicle in self._arrived():
+            member_left = self._member_of.pop(vehicle, None)
+            if member_left is not None:
+                self._occupants[member_left] -= self._persons.pop(vehicle)
 
-    def _on_no_edge(self) -> list[str]:
-        """Return the vehicles that SUMO is moving on."""
-        return [each for each in self._vehicle.getIDList() if not self._vehicle.getRoadID(each)]
+    def _put(self, vehicle: str, member: str) -> None:
+        before = self._member_of.get(vehicle)
+        if before is not None:
+            self._occupants[before] -= self._persons[vehicle]
+        self._member_of[vehicle] = member
+        self._occupants[member] += self._persons[vehicle]
+
+    def _look_up_all(self) -> None:
+        """Find every vehicle anew: on its edge, or, on none, where its route goes on."""
+        self._member_of.clear()
+        self._occupants = dict.fromkeys(self._occupants, 0.0)
+        for vehicle in self._vehicle.getIDList():
+            road = self._vehicle.getRoadID(vehicle)
+            if not road:
+                road = self._vehicle.getRoute(vehicle)[max(self._vehicle.getRouteIndex(vehicle), 0)]
+            self._put(vehicle, self._owner(road))
+        self._last = [()] * len(self._roads)
 
 
 class _Occupants(dict[str, float]):
@@ -212,9 +236,3 @@ class _Occupants(dict[str, float]):
     def __missing__(self, vehicle: str) -> float:
         persons = self[vehicle] = self._persons_in[self._type_of(vehicle).partition("@")[0]]
         return persons
-
-
-def _has_vehicles(connection: Any, edge: str) -> bool:
-    """Tell whether vehicles may drive on an edge: any that has a lane for other than walkers."""
-    lanes = range(connection.edge.getLaneNumber(edge))
-    return any(tuple(connection.lane.getAllowed(f"{edge}_{lane}")) != ("pedestrian",) for lane in lanes)
