@@ -200,7 +200,8 @@ def test_strict_fixed_steps_raise_only_where_a_choice_is_due(make_env):
 @pytest.mark.parametrize("learner", ["PPO", "DQN"])
 def test_stock_learners_without_masks_learn_at_fixed_steps(learner, make_env):
     algorithms = pytest.importorskip("stable_baselines3")
-    env = make_env(minutes=10, hour="offpeak", delta_time_s=5, observation="flat")
+    pytest.importorskip("torch").set_num_threads(1)
+    env = make_env(minutes=10, hour="night", delta_time_s=5, observation="flat")
     sizes = {"PPO": {"n_steps": 100, "batch_size": 50}, "DQN": {"learning_starts": 50, "buffer_size": 200}}
     model = getattr(algorithms, learner)("MlpPolicy", env, seed=1, device="cpu", **sizes[learner])
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
