@@ -47,9 +47,7 @@ class VehicleFlows:
     """
 
     def __init__(self, plan: SitePlan) -> None:
-        self._zone_masks = np.array(
-            [phase_mask(zone.phases) for zone in plan.zone_detectors], dtype=np.int64
-        )
+        self._zone_masks = np.array([phase_mask(zone.phases) for zone in plan.zone_detectors], dtype=np.int64)
         loops_n = len(plan.passage_detectors)
         self._pending: list[tuple[int, int, tuple[int, ...], tuple[int, ...]]] = []
         self._last: tuple[tuple[int, ...], tuple[int, ...]] | None = None

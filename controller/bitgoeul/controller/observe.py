@@ -20,6 +20,12 @@ from .signals import phase_mask
 from .situation import Situation
 
 
+FLAG = "0/1"
+"""Unit of a feature that is 0 or 1."""
+LIMIT = 2.0
+"""Scaled values are clipped to 0 .. LIMIT."""
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One number a policy sees.
@@ -37,14 +43,21 @@ class Feature:
     scale: float
     unit: str = ""
 
+    @property
+    def most(self) -> float:
+        """The largest value a policy can tell from larger ones, in the feature's unit."""
+        return 1.0 if self.unit == FLAG else LIMIT * self.scale
+
 
 CONTEXT: tuple[Feature, ...] = (
     Feature("green_age", "age of the youngest green", 60.0, "s"),
-    Feature("is_walking", "1 while a walk is shown", 1.0),
+    Feature("is_walking", "1 while a walk is shown", 1.0, FLAG),
     Feature("vehicles", "vehicles in all detection zones", 60.0),
     Feature("waiting", "persons waiting at the kerbs", 20.0),
-    Feature("arrivals", "count of the passage detectors, standing vehicles too, mean of about 60 s", 1.5, "1/s"),
-    Feature("is_blind", "1 while a crossing's sensor is blind", 1.0),
+    Feature(
+        "arrivals", "count of the passage detectors, standing vehicles too, mean of about 60 s", 1.5, "1/s"
+    ),
+    Feature("is_blind", "1 while a crossing's sensor is blind", 1.0, FLAG),
     Feature("arrived_10", "vehicles arriving, mean of about 10 s", 3.0, "1/s"),
     Feature("arrived_60", "vehicles arriving, mean of about 60 s", 1.5, "1/s"),
     Feature("arrived_300", "vehicles arriving, mean of about 300 s", 1.5, "1/s"),
@@ -52,15 +65,17 @@ CONTEXT: tuple[Feature, ...] = (
     Feature("departed_60", "vehicles leaving over the stop lines, mean of about 60 s", 1.5, "1/s"),
     Feature("departed_300", "vehicles leaving over the stop lines, mean of about 300 s", 1.5, "1/s"),
     Feature("detection_age", "age of the oldest of the crossings' newest pictures", 5.0, "s"),
-    Feature("extension", "longest time since a clearance ended with somebody still on the crossing", 40.0, "s"),
+    Feature(
+        "extension", "longest time since a clearance ended with somebody still on the crossing", 40.0, "s"
+    ),
     Feature("open_services", "crossings the guard has not released since their walk", 4.0),
 )
 """The context, one value each, clipped to 0-2 after scaling. New ones are appended."""
 
 CHOICE: tuple[Feature, ...] = (
-    Feature("is_stay", "1 for a stay", 1.0),
+    Feature("is_stay", "1 for a stay", 1.0, FLAG),
     Feature("stay", "length of the stay", 5.0, "s"),
-    Feature("is_within", "1 for a go inside the barrier group", 1.0),
+    Feature("is_within", "1 for a go inside the barrier group", 1.0, FLAG),
     Feature("vehicles_served", "vehicles in the zones it serves", 40.0),
     Feature("vehicles_delayed", "vehicles in the zones it does not serve", 60.0),
     Feature("longest_lane", "most vehicles in one lane it serves", 14.0),
@@ -81,15 +96,27 @@ CHOICE: tuple[Feature, ...] = (
     Feature("arrived_10_served", "vehicles arriving where it serves, mean of about 10 s", 3.0, "1/s"),
     Feature("arrived_60_served", "vehicles arriving where it serves, mean of about 60 s", 1.5, "1/s"),
     Feature("arrived_300_served", "vehicles arriving where it serves, mean of about 300 s", 1.5, "1/s"),
-    Feature("arrived_10_delayed", "vehicles arriving where it does not serve, mean of about 10 s", 3.0, "1/s"),
-    Feature("arrived_60_delayed", "vehicles arriving where it does not serve, mean of about 60 s", 1.5, "1/s"),
-    Feature("arrived_300_delayed", "vehicles arriving where it does not serve, mean of about 300 s", 1.5, "1/s"),
+    Feature(
+        "arrived_10_delayed", "vehicles arriving where it does not serve, mean of about 10 s", 3.0, "1/s"
+    ),
+    Feature(
+        "arrived_60_delayed", "vehicles arriving where it does not serve, mean of about 60 s", 1.5, "1/s"
+    ),
+    Feature(
+        "arrived_300_delayed", "vehicles arriving where it does not serve, mean of about 300 s", 1.5, "1/s"
+    ),
     Feature("departed_10_served", "vehicles leaving where it serves, mean of about 10 s", 3.0, "1/s"),
     Feature("departed_60_served", "vehicles leaving where it serves, mean of about 60 s", 1.5, "1/s"),
     Feature("departed_300_served", "vehicles leaving where it serves, mean of about 300 s", 1.5, "1/s"),
-    Feature("departed_10_delayed", "vehicles leaving where it does not serve, mean of about 10 s", 3.0, "1/s"),
-    Feature("departed_60_delayed", "vehicles leaving where it does not serve, mean of about 60 s", 1.5, "1/s"),
-    Feature("departed_300_delayed", "vehicles leaving where it does not serve, mean of about 300 s", 1.5, "1/s"),
+    Feature(
+        "departed_10_delayed", "vehicles leaving where it does not serve, mean of about 10 s", 3.0, "1/s"
+    ),
+    Feature(
+        "departed_60_delayed", "vehicles leaving where it does not serve, mean of about 60 s", 1.5, "1/s"
+    ),
+    Feature(
+        "departed_300_delayed", "vehicles leaving where it does not serve, mean of about 300 s", 1.5, "1/s"
+    ),
     Feature("detection_age", "oldest newest picture of the crossings it waits for or gives walk", 5.0, "s"),
     Feature("extension", "longest extension that runs on a crossing it must wait for", 40.0, "s"),
     Feature("extension_left", "longest time until such an extension reaches the plan's maximum", 40.0, "s"),
@@ -98,9 +125,6 @@ CHOICE: tuple[Feature, ...] = (
 
 FIRST_CHOICE_N = 20
 """Choice features of the first version: what weights found for those are multiplied with."""
-LIMIT = 2.0
-"""Scaled values are clipped to 0 .. LIMIT."""
-
 NEED_QUANTILE = 0.95
 """Quantile of the need a policy sees; the guard's own is stricter."""
 
@@ -267,13 +291,13 @@ class ChoiceObserver:
         numbers = np.array([vehicles, longest, lanes, arrivals, since, called, *people], dtype=np.float32)
         lamps = np.array([[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)])
         arrived, departed = self._flows.rates(now_ds)
-        return PhaseView(
+        parts = [
             *numbers,
-            arrived=(arrived @ self._loop_phases).astype(np.float32),
-            departed=(departed @ self._zone_phases).astype(np.float32),
-            is_current=lamps[0],
-            is_walking=lamps[1],
-        )
+            (arrived @ self._loop_phases).astype(np.float32),
+            (departed @ self._zone_phases).astype(np.float32),
+            *lamps,
+        ]
+        return PhaseView(*parts)
 
     def _people(self, situation: Situation) -> tuple[list[float], ...]:
         """Return waiting, oldest, need, age, extension and extension_left of each phase."""
