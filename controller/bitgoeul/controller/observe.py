@@ -19,7 +19,6 @@ from .plan import SitePlan
 from .signals import phase_mask
 from .situation import Situation
 
-
 FLAG = "0/1"
 """Unit of a feature that is 0 or 1."""
 LIMIT = 2.0
