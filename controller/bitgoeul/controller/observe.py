@@ -5,6 +5,7 @@ It sees need in seconds, never a mobility class. The same numbers are computed i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,6 +130,24 @@ NEED_QUANTILE = 0.95
 
 _CONTEXT_SCALE = np.array([feature.scale for feature in CONTEXT], dtype=np.float32)
 _CHOICE_SCALE = np.array([feature.scale for feature in CHOICE], dtype=np.float32)
+
+
+def places_of(names: Sequence[str] | None, known: tuple[Feature, ...]) -> list[int]:
+    """Return where the features of these names stand; all of them for None.
+
+    Raises
+    ------
+    ValueError : a name that is not known, or stands twice, or no name at all.
+    """
+    places = {feature.name: place for place, feature in enumerate(known)}
+    if names is None:
+        return list(places.values())
+    unknown = sorted(set(names) - set(places))
+    if unknown:
+        raise ValueError(f"no such features: {', '.join(unknown)}; known: {', '.join(places)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"features = {', '.join(names) or 'none'}: name at least one, and each once")
+    return [places[name] for name in names]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ import numpy as np
 
 from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.errors import ScenarioError
-from bitgoeul.controller.observe import CHOICE, CONTEXT, Feature
+from bitgoeul.controller.observe import CHOICE, CONTEXT, Feature, places_of
 from bitgoeul.controller.policies.scorers import feature_list
 
 from .checkpoint import Checkpoint, write_bytes
 from .recipe import parse_recipe
-from .scorer import places_of
 
 if TYPE_CHECKING:
     import onnx

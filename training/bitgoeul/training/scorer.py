@@ -13,28 +13,10 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
 from bitgoeul.controller.choices import N_MAX
-from bitgoeul.controller.observe import CHOICE, CONTEXT, Feature
+from bitgoeul.controller.observe import CHOICE, CONTEXT, places_of
 
 PARTS = ("context", "choices", "mask", "critic")
 """Parts of an observation in a row, in this order; `critic` only where the environment adds it."""
-
-
-def places_of(names: Sequence[str] | None, known: tuple[Feature, ...]) -> list[int]:
-    """Return where the features of these names stand; all of them for None.
-
-    Raises
-    ------
-    ValueError : a name that is not known, or stands twice, or no name at all.
-    """
-    places = {feature.name: place for place, feature in enumerate(known)}
-    if names is None:
-        return list(places.values())
-    unknown = sorted(set(names) - set(places))
-    if unknown:
-        raise ValueError(f"no such features: {', '.join(unknown)}; known: {', '.join(places)}")
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"features = {', '.join(names) or 'none'}: name at least one, and each once")
-    return [places[name] for name in names]
 
 
 class ChoiceScorer(nn.Module):
@@ -211,6 +193,14 @@ class ScorerPolicy(MaskableActorCriticPolicy):
         self.context_features, self.choice_features = context_features, choice_features
         kwargs["features_extractor_class"] = FlatTable
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+
+    @property
+    def reads(self) -> dict[str, list[str]]:
+        """What the scorer reads, by name, in its order; `Checkpoint` keeps it under the same two words."""
+        return {
+            "context_features": [CONTEXT[place].name for place in self.scorer.context_at.tolist()],
+            "choice_features": [CHOICE[place].name for place in self.scorer.choices_at.tolist()],
+        }
 
     @property
     def scorer(self) -> ChoiceScorer:
