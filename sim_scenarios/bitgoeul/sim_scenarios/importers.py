@@ -22,7 +22,7 @@ from bitgoeul.controller.plan_parts import DESIGN_SPEED_RANGE_MPS
 
 from .catalog import ImportedNetwork, Site
 from .demand_tables import Demand
-from .matrix import JunctionShapes, crossing_apart_m, junction_shapes, ways_apart_m
+from .matrix import JunctionShapes, crossing_apart_m, junction_shapes, line_distance_m, ways_apart_m
 from .network_phasing import (
     CLEARANCE_MPS,
     ENTRY_S,
@@ -99,7 +99,7 @@ def site_from_network(
 class _Derived:
     plan: SitePlan
     phasing: Phasing
-    stricter: tuple[str, ...]
+    differences: tuple[str, ...]
 
 
 def _derived_plan(junction: SignalisedJunction, net_path: Path, design_speed_mps: float) -> _Derived:
@@ -113,7 +113,7 @@ def _derived_plan(junction: SignalisedJunction, net_path: Path, design_speed_mps
     base = _base_document(junction, net_path, design_speed_mps)
     bare = _bare_plan(base, where)
     shapes = junction_shapes(bare, net_path, str(net_path))
-    _refuse_strangers(bare, shapes, where)
+    brushing = tuple(_strangers(bare, shapes, where))
     meetings = Meetings(
         movements=lambda a, b: _must_part(bare, shapes, a, b),
         walk=lambda movement, crossing: bare.relation(movement, crossing) == "conflict",
@@ -127,7 +127,7 @@ def _derived_plan(junction: SignalisedJunction, net_path: Path, design_speed_mps
         except PlanError as error:
             last = error
             continue
-        return _Derived(plan=plan, phasing=found, stricter=tuple(_stricter(plan, shapes)))
+        return _Derived(plan=plan, phasing=found, differences=(*_differences(plan, shapes), *brushing))
     fault = last.faults[0] if last is not None else None
     told = "" if fault is None else f"{fault.path} = {fault.value}: {fault.rule}"
     raise ScenarioError(f"{where} cannot be served by a legal plan ({told})")
@@ -161,25 +161,31 @@ def _movements_meet(shapes: JunctionShapes, first: str, second: str) -> bool:
     return any(ways_apart_m(a, b) == 0.0 for a in shapes.ways[first] for b in shapes.ways[second])
 
 
-def _refuse_strangers(plan: SitePlan, shapes: JunctionShapes, where: str) -> None:
-    """Refuse a movement that drives over a crossing of a leg it has nothing to do with.
+def _strangers(plan: SitePlan, shapes: JunctionShapes, where: str) -> Iterator[str]:
+    """Yield a warning for each movement that brushes a crossing of a leg it has nothing to do with.
 
     Raises
     ------
-    ScenarioError : there is one: no plan could say that they conflict.
+    ScenarioError : one drives right over it: no plan could say that they conflict.
     """
     for movement in plan.movements:
         for crossing in plan.crossings:
             if crossing.leg in (movement.from_leg, movement.to_leg):
                 continue
-            if any(crossing_apart_m(w, shapes.bands[crossing.id]) == 0.0 for w in shapes.ways[movement.id]):
+            band, ways = shapes.bands[crossing.id], shapes.ways[movement.id]
+            if any(line_distance_m(way.points, band.points) == 0.0 for way in ways):
                 raise ScenarioError(
                     f"{where}: movement {movement.id} drives over crossing {crossing.id}, which lies on neither"
                     " of its legs; correct the network"
                 )
+            if any(crossing_apart_m(way, band) == 0.0 for way in ways):
+                yield (
+                    f"warning: {movement.id} brushes the edge of crossing {crossing.id} as the network draws"
+                    " them; they may be green together"
+                )
 
 
-def _stricter(plan: SitePlan, shapes: JunctionShapes) -> Iterator[str]:
+def _differences(plan: SitePlan, shapes: JunctionShapes) -> Iterator[str]:
     """Yield where plan and lanes differ: kept apart though they pass each other, or the other way round."""
     for first, second in combinations(plan.movements, 2):
         relation, meet = plan.movement_relation(first.id, second.id), _movements_meet(shapes, first.id, second.id)
@@ -353,7 +359,7 @@ def _explained(junction: SignalisedJunction, derived: _Derived, demand: RouteDem
             f" extension up to {plan.extension_max_s(crossing.id):g} s"
         )
     yield f"cycle {plan.patterns[0].cycle_s:g} s, every call served within {plan.worst_service_s:g} s"
-    yield from derived.stricter
+    yield from derived.differences
     yield (
         f"route file {demand.path.name}: {demand.vehicles_n:g} vehicles and {demand.persons_n:g} persons"
         f" from {demand.begin_s:g} to {demand.end_s:g} s; {OCCUPANCY:g} person a vehicle (assumed)"
