@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.importers import PERIOD, site_from_network
+from bitgoeul.sim_scenarios.route_files import RouteDemand
+from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .crossing import CrossingEnv
 
+MINUTES = 60
+"""Length of an episode of which `CrossingEnv` is told nothing. [min]"""
 DRAWN_BY_SITES = ("hour",)
 """Options that choose among a site's demand, which a route file already is."""
 
@@ -54,4 +59,21 @@ def junction_env(
     site = site_from_network(
         net_file, route_file, traffic_light=traffic_light, design_speed_mps=design_speed_mps
     )
+    if site.imported is not None:
+        _refuse_empty_run(site.imported.routes, int(options.get("minutes", MINUTES)))
     return CrossingEnv(site, hour=PERIOD, **options)
+
+
+def _refuse_empty_run(routes: RouteDemand, minutes: int) -> None:
+    """Refuse a run that ends before anybody departs.
+
+    Raises
+    ------
+    ScenarioError : as said.
+    """
+    end_s = WARMUP_S + 60 * minutes
+    if routes.begin_s >= end_s:
+        raise ScenarioError(
+            f"{routes.path}: the first departure is at {routes.begin_s:g} s, the run lasts from 0 to {end_s} s;"
+            " shift the times"
+        )

@@ -244,8 +244,8 @@ def _detectors_xml(plan: SitePlan, program: str = "") -> str:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>", *program.splitlines()]
     zones = {(each.leg, each.lane): each.sumo_id for each in plan.zone_detectors}
     lines += [
-        f'    <inductionLoop id="{each.sumo_id}" lane="{zones[each.leg, each.lane]}" pos="{-each.distance_m:g}"'
-        ' period="86400" file="NUL"/>'
+        f'    <inductionLoop id="{each.sumo_id}" lane="{zones[each.leg, each.lane]}"'
+        f' pos="{-each.distance_m:g}" period="86400" file="NUL"/>'
         for each in plan.passage_detectors
     ]
     return "\n".join([*lines, "</additional>", ""])

@@ -46,7 +46,14 @@ PROGRAM = "bitgoeul"
 """Name of our signal program, beside the network's own."""
 PASSAGE_M = 40.0
 """Stop line to a passage detector; on a lane under twice as long, half the lane. [m] [A]"""
-ATTEMPTS = tuple((is_scramble, *rest) for is_scramble in (False, True) for rest in ((True, 1.25), (True, 1.0), (False, 1.0)))
+ATTEMPTS = (
+    (False, True, 1.25),
+    (False, True, 1.0),
+    (False, False, 1.0),
+    (True, True, 1.25),
+    (True, True, 1.0),
+    (True, False, 1.0),
+)
 """Exclusive walk for all, spare green, maximum over green: tried in turn until calls are served in time."""
 
 
@@ -175,8 +182,8 @@ def _strangers(plan: SitePlan, shapes: JunctionShapes, where: str) -> Iterator[s
             band, ways = shapes.bands[crossing.id], shapes.ways[movement.id]
             if any(line_distance_m(way.points, band.points) == 0.0 for way in ways):
                 raise ScenarioError(
-                    f"{where}: movement {movement.id} drives over crossing {crossing.id}, which lies on neither"
-                    " of its legs; correct the network"
+                    f"{where}: movement {movement.id} drives over crossing {crossing.id}, which lies on"
+                    " neither of its legs; correct the network"
                 )
             if any(crossing_apart_m(way, band) == 0.0 for way in ways):
                 yield (
@@ -188,11 +195,12 @@ def _strangers(plan: SitePlan, shapes: JunctionShapes, where: str) -> Iterator[s
 def _differences(plan: SitePlan, shapes: JunctionShapes) -> Iterator[str]:
     """Yield where plan and lanes differ: kept apart though they pass each other, or the other way round."""
     for first, second in combinations(plan.movements, 2):
-        relation, meet = plan.movement_relation(first.id, second.id), _movements_meet(shapes, first.id, second.id)
+        relation = plan.movement_relation(first.id, second.id)
+        meet = _movements_meet(shapes, first.id, second.id)
         if relation == "conflict" and not meet:
             yield f"{first.id} and {second.id} are kept apart, although their lanes pass each other"
         elif relation == "free" and meet and first.from_leg == second.from_leg:
-            yield f"warning: the lanes of {first.id} and {second.id} cut across each other; SUMO sorts that out"
+            yield f"warning: the lanes of {first.id} and {second.id} cut across each other; SUMO decides"
         elif relation == "free" and meet:
             yield f"{first.id} and {second.id} are kept apart, because their lanes brush each other"
 
@@ -215,7 +223,7 @@ def _base_document(junction: SignalisedJunction, net_path: Path, design_speed_mp
             "note": "Derived from the network's geometry; its place on the globe is not read.",
         },
         "limits": {
-            "manual": f"entry {ENTRY_S:g} s + L / {design_speed_mps:g} m/s, clearance L / {CLEARANCE_MPS:g} m/s",
+            "manual": f"entry {ENTRY_S:g} s + L / {design_speed_mps:g} m/s, then L / {CLEARANCE_MPS:g} m/s",
             "design_speed_mps": design_speed_mps,
             "clearance_speed_mps": CLEARANCE_MPS,
         },
@@ -338,11 +346,11 @@ def _explained(junction: SignalisedJunction, derived: _Derived, demand: RouteDem
     yield f"traffic light {junction.traffic_light} at junction {junction.junction}: {len(plan.legs)} legs"
     for leg in junction.legs:
         own = [m for m in junction.movements if m.from_leg == leg.id]
-        lanes = ", ".join(f"{m.id} from lane{'s' if len(m.lanes) > 1 else ''} {_listed(m.lanes)}" for m in own)
+        lanes = ", ".join(f"{m.id} from {_counted(m.lanes)}" for m in own)
         yield (
-            f"leg {leg.id}: bearing {leg.bearing_deg:g} deg, {len(leg.lanes_in)} lanes in, {leg.lanes_out} out,"
-            f" {leg.speed_mps:g} m/s, edges {leg.edge_in or 'none'} and {leg.edge_out or 'none'}"
-            + (f"; {lanes}" if lanes else "; no signal link starts here")
+            f"leg {leg.id}: bearing {leg.bearing_deg:g} deg, lanes in {len(leg.lanes_in)}, out"
+            f" {leg.lanes_out}, {leg.speed_mps:g} m/s, edges {leg.edge_in or 'none'} and"
+            f" {leg.edge_out or 'none'}" + (f"; {lanes}" if lanes else "; no signal link starts here")
         )
     yield from found.reasons
     for phase in plan.phases:
@@ -375,9 +383,13 @@ def _warnings(junction: SignalisedJunction, demand: RouteDemand) -> Iterator[str
         yield "nobody walks in the route file: its crossings stay empty"
     if demand.begin_s >= WARMUP_S:
         yield (
-            f"the first departure is at {demand.begin_s:g} s, after the warm-up of {WARMUP_S} s that starts at 0;"
-            " shift the route file's times"
+            f"the first departure is at {demand.begin_s:g} s, after the warm-up of {WARMUP_S} s that"
+            " starts at 0; shift the route file's times"
         )
+
+
+def _counted(lanes: Sequence[int]) -> str:
+    return f"lane{'s' if len(lanes) > 1 else ''} {_listed(lanes)}"
 
 
 def _listed(items: Sequence[object]) -> str:

@@ -10,7 +10,7 @@ and red clearance by approach speed and way.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, combinations
 from typing import Any, Literal
@@ -36,7 +36,7 @@ ARTERIAL_LANES, ARTERIAL_MIN_GREEN_S, MIN_GREEN_S, WALK_MIN_GREEN_S = 3, 15.0, 7
 """From so many lanes in, a leg's least green is the arterial's; else, and in a walk phase. [s] [M]"""
 PASSAGE_S = 3.0
 """Gap that ends a green. [s] [A]"""
-SERIES: tuple[tuple[int, int, int, int], ...] = ((2, 1, 6, 5), (4, 3, 8, 7), (10, 9, 14, 13), (12, 11, 16, 15))
+SERIES = ((2, 1, 6, 5), (4, 3, 8, 7), (10, 9, 14, 13), (12, 11, 16, 15))
 """Phase numbers of a pair of opposing legs: first through, second's left, second through, first's left."""
 LAST_PHASE = 16
 
@@ -113,7 +113,8 @@ def phasing(junction: SignalisedJunction, meetings: Meetings, *, is_scramble: bo
     left = [n for n in (4, 8, 3, 7, *range(9, LAST_PHASE + 1), 1, 2, 5, 6) if n not in used]
     if len(singles) + 1 > len(left):
         raise ScenarioError(
-            f"traffic light {junction.traffic_light} has {len(junction.legs)} legs: a plan has no phases for them"
+            f"traffic light {junction.traffic_light} has {len(junction.legs)} legs: more than a plan has"
+            f" phases for ({LAST_PHASE})"
         )
     for leg in singles:
         movements = tuple(m for m in junction.movements if m.from_leg == leg.id)
@@ -171,14 +172,15 @@ def _pair_group(
         both = replace(drafts[0], name=f"from {first.id} and {second.id}", movements=through_1 + through_2)
         series: Group = (_kept(both, drafts[1], drafts[3]), ())
         if _fits(series, meetings):
-            reasons.append(f"{named}: one ring, through together and lefts one after another, because {_clash(dual, meetings)}")
+            why = _clash(dual, meetings)
+            reasons.append(f"{named}: one ring, through together, lefts one after another, because {why}")
             return series
         why = _clash(series, meetings)
     else:
         why = " and ".join(f"leg {leg} has a lane for left and through alike" for leg in shared)
     reasons.append(f"{named}: split phasing, one phase per leg, because {why}")
     whole = [
-        Draft(number=number, name=f"leg {leg.id}", kind="whole", movements=(*parts[leg.id][0], *parts[leg.id][1]))
+        Draft(number=number, name=f"leg {leg.id}", kind="whole", movements=sum(parts[leg.id], ()))
         for leg, number in zip(pair, (numbers[0], numbers[2]), strict=True)
     ]
     return (_kept(*whole), ())
@@ -250,7 +252,7 @@ def _place_crossings(
         draft = Draft(number=number, name="exclusive walk", kind="walk", crossings=tuple(exclusive))
         found.groups.append(((draft,), ()))
         named = " ".join(crossing.id for crossing in exclusive)
-        why = "in every vehicle phase somebody drives over them" if not is_scramble else "to keep calls within the bound"
+        why = "to serve each call in time" if is_scramble else "somebody drives over it in every other phase"
         found.reasons.append(f"phase {number} is an exclusive pedestrian phase for {named}: {why}")
 
 
@@ -265,7 +267,11 @@ def _place_of(crossing: JunctionCrossing, found: Phasing, meetings: Meetings) ->
         draft
         for draft in found.drafts()
         if draft.kind != "walk"
-        and not any(meetings.walk(m.id, crossing.id) for each in found.beside(draft.number) for m in each.movements)
+        and not any(
+            meetings.walk(movement.id, crossing.id)
+            for each in found.beside(draft.number)
+            for movement in each.movements
+        )
     ]
     return min(fitting, key=lambda draft: rank[draft.kind]).number if fitting else None
 
@@ -327,8 +333,7 @@ def phase_tables(junction: SignalisedJunction, found: Phasing, times: Times) -> 
     tables = []
     for draft in sorted(found.drafts(), key=lambda each: each.number):
         clears = [clearing_s(speeds[m.from_leg], m.way_m) for m in draft.movements]
-        is_arterial = draft.kind != "left" and any(lanes[m.from_leg] >= ARTERIAL_LANES for m in draft.movements)
-        min_green_s = ARTERIAL_MIN_GREEN_S if is_arterial else MIN_GREEN_S if draft.movements else WALK_MIN_GREEN_S
+        min_green_s = _min_green_s(draft, lanes)
         walk_s, clearance_s = walking_s(draft.crossings, times.design_speed_mps)
         tables.append(
             {
@@ -348,6 +353,14 @@ def phase_tables(junction: SignalisedJunction, found: Phasing, times: Times) -> 
             }
         )
     return tables
+
+
+def _min_green_s(draft: Draft, lanes: Mapping[str, int]) -> float:
+    """Return a phase's least green by the lanes of its legs. [s]"""
+    if draft.kind == "walk":
+        return WALK_MIN_GREEN_S
+    is_wide = any(lanes[movement.from_leg] >= ARTERIAL_LANES for movement in draft.movements)
+    return ARTERIAL_MIN_GREEN_S if is_wide and draft.kind != "left" else MIN_GREEN_S
 
 
 def timed(tables: list[dict[str, Any]], found: Phasing, times: Times) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
+from xml.etree import ElementTree as ET
 from xml.sax import SAXException
 
 import sumolib
@@ -152,16 +153,19 @@ def _read(net_file: Path) -> Any:
     if not net_file.is_file():
         raise ScenarioError(f"{net_file}: no such network; give the path of a .net.xml")
     try:
+        _, root = next(ET.iterparse(net_file, events=("start",)))  # noqa: S314 - the user's own file
+        if root.tag != "net":
+            raise ValueError(f"its outermost element is <{root.tag}>")
         net = sumolib.net.readNet(
             str(net_file), withInternal=True, withPedestrianConnections=True, withPrograms=True, lxml=False
         )
-    except (SAXException, KeyError, ValueError, AttributeError, OSError) as fault:
+    except (ET.ParseError, SAXException, KeyError, ValueError, AttributeError, OSError) as fault:
         told = " ".join(str(fault).split())
         raise ScenarioError(
             f"{net_file}: no SUMO network: {type(fault).__name__} {told}; give netconvert's output"
         ) from None
-    if not net.getEdges():
-        raise ScenarioError(f"{net_file}: has no edges; give a network that netconvert wrote (.net.xml)")
+    if root.get("lefthand") == "true":
+        raise ScenarioError(f"{net_file}: left-hand traffic, which a plan cannot describe")
     return net
 
 
@@ -210,7 +214,7 @@ class _Reader:
         self._check_numbers()
         nodes = sorted({link.getFrom().getToNode().getID() for each in vehicles.values() for link in each})
         if len(nodes) > 1:
-            raise self._fault(f"has links at {len(nodes)} junctions ({', '.join(nodes)}); only one can be served")
+            raise self._fault(f"has links at {len(nodes)} junctions ({', '.join(nodes)}); one can be served")
         node = self._net.getNode(nodes[0])
         legs = self._legs(node)
         return SignalisedJunction(
@@ -231,7 +235,7 @@ class _Reader:
         idle = sorted(set(range(max(count, numbers[-1] + 1))) - set(numbers))
         if idle:
             told = ", ".join(map(str, idle))
-            raise self._fault(f"has signal links that lead nowhere ({told}), which no plan can serve; remove them")
+            raise self._fault(f"has links that lead nowhere ({told}), which no plan can serve; remove them")
 
     def _legs(self, node: Any) -> tuple[JunctionLeg, ...]:
         edges_in = [edge for edge in node.getIncoming() if _has_vehicles(edge)]
@@ -254,25 +258,25 @@ class _Reader:
         for number in sorted(links):
             ends = {(link.getFrom().getID(), link.getTo().getID()) for link in links[number]}
             if len(ends) > 1:
-                raise self._fault(f"drives several streams by link {number}; build it without grouped signals")
+                raise self._fault(f"drives several streams by link {number}; give each a link of its own")
             for link in links[number]:
                 if not link.getViaLaneID():
-                    raise self._fault("has no lanes inside the junction; build the network with internal links")
+                    raise self._fault("has no lanes inside its junction; build it with internal links")
             ((from_edge, to_edge),) = ends
             streams[leg_in[from_edge].id, leg_out[to_edge].id][number] = links[number][0]
         by_id = {leg.id: leg for leg in legs}
-        turns = {ends: _turn(by_id[ends[0]], by_id[ends[1]], found) for ends, found in streams.items()}
-        shared = Counter((ends[0], turn) for ends, turn in turns.items())
+        turns = {pair: _turn(by_id[pair[0]], by_id[pair[1]], found) for pair, found in streams.items()}
+        shared = Counter((pair[0], turn) for pair, turn in turns.items())
         movements = []
-        for ends in sorted(streams, key=lambda ends: _movement_order(legs, ends, turns[ends])):
-            found, turn, leg = streams[ends], turns[ends], by_id[ends[0]]
+        for pair in sorted(streams, key=lambda pair: _movement_order(legs, pair, turns[pair])):
+            found, turn, leg = streams[pair], turns[pair], by_id[pair[0]]
             name = f"{bound(leg.id)}{TURN_LETTERS[turn]}"
             lanes = {leg.lanes_in.index(link.getFromLane().getID()) + 1 for link in found.values()}
             movements.append(
                 JunctionMovement(
-                    id=name if shared[ends[0], turn] == 1 else f"{name}_{ends[1]}",
-                    from_leg=ends[0],
-                    to_leg=ends[1],
+                    id=name if shared[leg.id, turn] == 1 else f"{name}_{pair[1]}",
+                    from_leg=pair[0],
+                    to_leg=pair[1],
                     turn=turn,
                     lanes=tuple(sorted(lanes)),
                     links=tuple(found),
@@ -300,19 +304,20 @@ class _Reader:
             edges = [end for link in links for end in (link.getFrom(), link.getTo()) if _is_crossing(end)]
             ids = {edge.getID() for edge in edges}
             if len(ids) != 1:
-                raise self._fault(f"drives {len(ids)} crossings by link {number}; each needs a link of its own")
+                raise self._fault(
+                    f"drives {len(ids)} crossings by link {number}; give each a link of its own"
+                )
             edge = edges[0]
             if numbers.setdefault(edge.getID(), number) != number:
-                raise self._fault(f"has a signal for each direction of crossing {edge.getID()}; one link each is served")
+                told = f"has a signal for each direction of crossing {edge.getID()}"
+                raise self._fault(f"{told}; give it one link for both")
             crossed = {each.getID() for each in edge.getCrossingEdges()}
             over = [leg.id for leg in legs if crossed & {leg.edge_in, leg.edge_out}]
             if len(over) != 1:
                 told = " ".join(sorted(crossed))
-                raise self._fault(f"has a crossing {edge.getID()} over several legs or none ({told}); split it")
+                raise self._fault(f"has a crossing {edge.getID()} not over one leg ({told}); split it")
             found[over[0]].append((number, edge))
-        return tuple(
-            crossing for leg in legs for crossing in self._over(leg, found.get(leg.id, []), legs)
-        )
+        return tuple(crossing for leg in legs for crossing in self._over(leg, found.get(leg.id, []), legs))
 
     def _over(
         self, leg: JunctionLeg, found: Sequence[tuple[int, Any]], legs: Sequence[JunctionLeg]
@@ -330,6 +335,7 @@ class _Reader:
             elif [each.id for each in legs].index(kerbs[0]) > [each.id for each in legs].index(kerbs[1]):
                 kerbs = (kerb_out, kerb_in)
             lane = edge.getLanes()[0]
+            over = [each for e in edge.getCrossingEdges() for each in e.getLanes() if is_vehicle_lane(each)]
             yield JunctionCrossing(
                 id=f"X{leg.id}{'AB'[place] if len(found) > 1 else ''}",
                 leg=leg.id,
@@ -337,7 +343,7 @@ class _Reader:
                 link=number,
                 length_m=round(lane.getLength(), 2),
                 width_m=round(lane.getWidth(), 2),
-                lanes=max(1, sum(is_vehicle_lane(each) for e in edge.getCrossingEdges() for each in e.getLanes())),
+                lanes=max(1, len(over)),
                 kerbs=kerbs,
             )
 
@@ -458,9 +464,7 @@ def _turn(from_leg: JunctionLeg, to_leg: JunctionLeg, links: Mapping[int, Any]) 
     return "right" if angle_deg > 0.0 else "left"
 
 
-def _movement_order(
-    legs: Sequence[JunctionLeg], ends: tuple[str, str], turn: Turn
-) -> tuple[int, int, str]:
+def _movement_order(legs: Sequence[JunctionLeg], ends: tuple[str, str], turn: Turn) -> tuple[int, int, str]:
     place = [leg.id for leg in legs].index(ends[0])
     return place, ("right", "through", "left", "u_turn").index(turn), ends[1]
 

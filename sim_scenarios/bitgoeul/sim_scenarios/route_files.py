@@ -16,6 +16,7 @@ PERSONS = ("person",)
 FLOWS = {"flow": "vehicles", "personFlow": "persons"}
 DAY_S = 86_400.0
 """End of a flow that states none (SUMO's default). [s]"""
+RATES_PER_H = ("vehsPerHour", "perHour", "personsPerHour")
 HOUR_S = 3600.0
 UNITS_S = (1.0, 60.0, HOUR_S, DAY_S)
 """Seconds, minutes, hours, days: SUMO writes `d:h:m:s`. [s]"""
@@ -89,7 +90,7 @@ def _flow(flow: Mapping[str, str]) -> tuple[float, float, float]:
     """Return a flow's departures, and its begin and end. [1, s, s]"""
     begin_s, end_s = seconds(flow.get("begin", "0")), seconds(flow.get("end", str(DAY_S)))
     period = flow.get("period", "")
-    per_h = next((float(flow[key]) for key in ("vehsPerHour", "perHour", "personsPerHour") if key in flow), None)
+    per_h = next((float(flow[key]) for key in RATES_PER_H if key in flow), None)
     if per_h is not None:
         per_s = per_h / HOUR_S
     elif "probability" in flow:
