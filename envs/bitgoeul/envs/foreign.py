@@ -74,6 +74,6 @@ def _refuse_empty_run(routes: RouteDemand, minutes: int) -> None:
     end_s = WARMUP_S + 60 * minutes
     if routes.begin_s >= end_s:
         raise ScenarioError(
-            f"{routes.path}: the first departure is at {routes.begin_s:g} s, the run lasts from 0 to {end_s} s;"
-            " shift the times"
+            f"{routes.path}: the first departure is at {routes.begin_s:g} s, the run lasts from 0 to {end_s}"
+            " s; shift the times"
         )

@@ -154,8 +154,6 @@ def _read(net_file: Path) -> Any:
         raise ScenarioError(f"{net_file}: no such network; give the path of a .net.xml")
     try:
         _, root = next(ET.iterparse(net_file, events=("start",)))  # noqa: S314 - the user's own file
-        if root.tag != "net":
-            raise ValueError(f"its outermost element is <{root.tag}>")
         net = sumolib.net.readNet(
             str(net_file), withInternal=True, withPedestrianConnections=True, withPrograms=True, lxml=False
         )
@@ -164,6 +162,8 @@ def _read(net_file: Path) -> Any:
         raise ScenarioError(
             f"{net_file}: no SUMO network: {type(fault).__name__} {told}; give netconvert's output"
         ) from None
+    if root.tag != "net":
+        raise ScenarioError(f"{net_file}: no SUMO network: it is a <{root.tag}>; give netconvert's output")
     if root.get("lefthand") == "true":
         raise ScenarioError(f"{net_file}: left-hand traffic, which a plan cannot describe")
     return net
