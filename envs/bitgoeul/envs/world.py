@@ -204,16 +204,21 @@ class Simulation:
             self._backend, self._has_gui = backend, has_gui
             self._process: subprocess.Popen[bytes] | None = None
             self._is_in_process = False
-            self._prepare(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), seed, end_s)
+            if trips is None and site.imported is None:
+                trips = draw_trips(site, seed=seed, hour=hour, duration_s=end_s)
+            self._prepare(trips, seed, end_s)
             self.connection = self._open()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def _prepare(self, trips: Trips, seed: int, end_s: int) -> None:
-        """Write a run's trips and settle its options."""
-        routes = self.folder / "routes.rou.xml"
-        write_routes(trips, routes)
+    def _prepare(self, trips: Trips | None, seed: int, end_s: int) -> None:
+        """Write a run's trips, or take the route file of an imported network; settle its options."""
+        if trips is None and self.site.imported is not None:
+            routes = self.site.imported.routes.path
+        elif trips is not None:
+            routes = self.folder / "routes.rou.xml"
+            write_routes(trips, routes)
         self._options = sumo_options(
             network=self._network.net_path,
             additional=self._network.additional_path,
@@ -254,15 +259,21 @@ class Simulation:
         self._runs += 1
         self.connection.load(self._arguments())
 
-    def load(self, trips: Trips, *, end_s: int) -> None:
+    def load(self, trips: Trips | None, *, seed: int, end_s: int) -> None:
         """Begin another run in the same SUMO; the last run's outputs are removed.
+
+        Parameters
+        ----------
+        trips : who travels; None: whom the route file of an imported network has.
+        seed : of SUMO's own random numbers.
+        end_s : end of the simulation. [s]
 
         Raises
         ------
         ScenarioError : SUMO refuses the files.
         """
         last = self.outputs
-        self._prepare(trips, trips.seed, end_s)
+        self._prepare(trips, seed, end_s)
         self._runs += 1
         arguments = self._arguments()
         try:
