@@ -172,6 +172,18 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         return self._mask.astype(np.bool_)
 
     @property
+    def driver(self) -> JunctionDriver:
+        """The running junction.
+
+        Raises
+        ------
+        RuntimeError : before `reset`.
+        """
+        if self._driver is None:
+            raise RuntimeError("call reset first")
+        return self._driver
+
+    @property
     def trace_hash(self) -> str:
         """Hash of all lamps, commands and crossings of this episode so far."""
         if self._driver is None:
