@@ -9,15 +9,12 @@ import pytest
 from pettingzoo.test import parallel_api_test, parallel_seed_test
 
 from bitgoeul.controller.choices import N_MAX
+from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.policies import PolicyOptions, make_controller, parse_controller
 from bitgoeul.controller.signals import phase_mask
 from bitgoeul.envs.corridor import IDLE_ROW, corridor_env, drop_idle
-from bitgoeul.envs.corridor_world import (
-    CorridorDriver,
-    CorridorPersons,
-    corridor_controller,
-    corridor_simulation,
-)
+from bitgoeul.envs.corridor_reward import CorridorPersons
+from bitgoeul.envs.corridor_world import CorridorDriver, corridor_controller, corridor_simulation
 from bitgoeul.envs.reward import SCALE_S
 from bitgoeul.envs.world import WARMUP_DS, JunctionDriver
 from bitgoeul.sim_scenarios.corridor import CORRIDOR_DEMAND_FILE, CORRIDOR_FILE, load_corridor
@@ -287,6 +284,7 @@ def test_rewards_sum_to_the_corridors_person_seconds_over_its_scale(make_env):
     scale = persons_per_second(env.corridor, "offpeak") * SCALE_S
     for _, rewards, terminated, _, infos in played[1:]:
         assert not any(terminated.values())
+        assert all(info["reward_terms"]["teleports"] == 0 for info in infos.values())
         person_s = sum(info["person_s"] for info in infos.values())
         assert sum(rewards.values()) == pytest.approx(-person_s / scale)
         for agent, reward in rewards.items():
@@ -295,7 +293,7 @@ def test_rewards_sum_to_the_corridors_person_seconds_over_its_scale(make_env):
     assert all(played[-1][3].values())
     assert not any(played[-2][3].values())
     assert env.agents == []
-    with pytest.raises(RuntimeError, match="the episode is over"):
+    with pytest.raises(RuntimeError, match="no episode runs"):
         env.step({})
 
 
@@ -371,16 +369,24 @@ def test_reset_takes_an_hour_and_a_detector_and_draws_training_seeds(make_env):
         ({"minutes": 0}, "minutes = 0"),
         ({"backend": "carla"}, "backend has 'carla'"),
         ({"render_mode": "rgb"}, "render_mode has 'rgb'"),
+        ({"hour": "noon"}, "'noon' is unknown"),
         ({"tau_s": 0.0}, "tau_s = 0.0"),
         ({"form": "Q"}, "form = 'Q'"),
         ({"detector": "eyes"}, "eyes"),
     ],
 )
 def test_an_option_out_of_its_range_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, ScenarioError), match=message):
         corridor_env(**options)
 
 
 def test_a_controller_that_retimes_the_plan_is_refused_in_a_corridor():
     with pytest.raises(ValueError, match="run at their own design speed"):
         corridor_controller("fixed:0.8", PolicyOptions())
+
+
+def test_an_option_a_corridor_does_not_have_is_refused():
+    with pytest.raises(TypeError, match="a corridor has no option csv_path, delta_time_s"):
+        corridor_env(delta_time_s=5, csv_path="x.csv")
+    with pytest.raises(TypeError, match="unknown option colour"):
+        corridor_env(colour="blue")

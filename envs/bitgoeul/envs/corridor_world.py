@@ -9,21 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bitgoeul.controller.backends.sumo import compiled
 from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.policies import PolicyOptions, make_controller, parse_controller, plan_for
 from bitgoeul.controller.policies.base import Policy
-from bitgoeul.sim_scenarios.corridor import Corridor, prefix
+from bitgoeul.sim_scenarios.corridor import Corridor
 from bitgoeul.sim_scenarios.corridor_build import build_corridor
 from bitgoeul.sim_scenarios.corridor_demand import draw_corridor_trips, member_seed
+from bitgoeul.sim_scenarios.demand import Trips
 
+from .outcome import result_columns
 from .world import STEP_DS, JunctionDriver, Simulation
 
 ControllerMaker = Callable[[str, SitePlan], tuple[Policy, Guard | None]]
 """Gives a member (its id and plan) its policy and guard."""
-Persons = dict[str, list[float]]
-"""By member: persons in vehicles, and on foot, at its junction."""
 
 
 class CorridorDriver:
@@ -102,137 +101,64 @@ def corridor_controller(text: str, options: PolicyOptions) -> ControllerMaker:
 
 
 @contextmanager
-def corridor_simulation(  # noqa: PLR0913 - all but the first by keyword
-    corridor: Corridor, *, seed: int, hour: str, end_s: int, backend: str = "libsumo", has_gui: bool = False
+def corridor_simulation(
+    corridor: Corridor, *, seed: int, hour: str, end_s: int, backend: str = "libsumo"
 ) -> Iterator[Simulation]:
     """Open the simulation of a corridor and leave nothing behind."""
-    opened = open_corridor(corridor, seed=seed, hour=hour, end_s=end_s, backend=backend, has_gui=has_gui)
+    trips = draw_corridor_trips(corridor, seed=seed, hour=hour, duration_s=end_s)
+    opened = open_corridor(corridor, trips, end_s=end_s, backend=backend)
     try:
         yield opened
     finally:
         opened.close()
 
 
-def open_corridor(  # noqa: PLR0913 - all but the first by keyword
-    corridor: Corridor, *, seed: int, hour: str, end_s: int, backend: str = "libsumo", has_gui: bool = False
+def open_corridor(
+    corridor: Corridor, trips: Trips, *, end_s: int, backend: str = "libsumo", has_gui: bool = False
 ) -> Simulation:
     """Return the opened simulation of a corridor; the caller closes it.
 
     Parameters
     ----------
-    corridor, seed, hour, end_s : what to simulate.
+    corridor, trips : what to simulate; SUMO's own random numbers have the seed of the trips.
+    end_s : end of the simulation. [s]
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
     """
     return Simulation(
         next(iter(corridor.members.values())),
-        seed=seed,
-        hour=hour,
+        seed=trips.seed,
+        hour="",
         end_s=end_s,
         backend=backend,
         has_gui=has_gui,
-        trips=draw_corridor_trips(corridor, seed=seed, hour=hour, duration_s=end_s),
+        trips=trips,
         network=build_corridor(corridor),
     )
 
 
-class CorridorPersons:
-    """Counts the people at each member's junction: a walker at its crossings, a vehicle on its way there.
+NOT_OF_A_JUNCTION = ("person_delay_s", "person_hours_per_h", "persons_n")
+"""Columns that would add one junction's walkers to the whole corridor's vehicles."""
 
-    Parameters
-    ----------
-    driver : the running corridor.
 
-    Notes
-    -----
-    Each edge belongs to the member it leads to, those that lead out of the corridor to the one they come
-    from (`Corridor.owner`). Vehicles that cannot enter yet count at the first junction of their route; one
-    that SUMO moves on (a teleport, on no edge meanwhile) at the junction it was heading for. So the members'
-    counts sum to all people in the network and before it. A vehicle counts with the persons of its type.
+def corridor_results(simulation: Simulation, driver: CorridorDriver) -> dict[str, dict[str, Any]]:
+    """End a run and return each member's result columns; SUMO stays for the next run.
 
-    A vehicle goes from one member to another only where it comes onto a road between two, so only those
-    roads, departures, arrivals and ended teleports are read in a step; after a step that was not counted,
-    every vehicle is looked up anew.
+    Returns
+    -------
+    By member: walkers, extensions and queues are its own; columns of vehicles, and of SUMO's health, are the
+    whole corridor's, the same in each.
     """
-
-    def __init__(self, driver: CorridorDriver) -> None:
-        connection, corridor = driver.connection, driver.corridor
-        self._driver, self._owner, self._vehicle = driver, corridor.owner, connection.vehicle
-        self._departed = compiled(connection, "simulation", "getDepartedIDList")
-        self._arrived = compiled(connection, "simulation", "getArrivedIDList")
-        self._landed = compiled(connection, "simulation", "getEndingTeleportIDList")
-        self._pending = compiled(connection, "simulation", "getPendingVehicles")
-        self._on_edge = compiled(connection, "edge", "getLastStepVehicleIDs")
-        self._persons = _Occupants(connection, corridor)
-        self._roads = [f"{prefix(member)}{leg}_out" for member, leg in corridor.joined]
-        self._last: list[object] = [()] * len(self._roads)
-        self._walkers = {name: each.walkers for name, each in driver.junctions.items()}
-        self._member_of: dict[str, str] = {}
-        self._occupants = dict.fromkeys(driver.junctions, 0.0)
-        self._seen_ds = -1
-
-    def count(self) -> Persons:
-        """Return the persons in vehicles and on foot at each junction now."""
-        if self._driver.now_ds - self._seen_ds == STEP_DS:
-            self._follow()
-        elif self._driver.now_ds != self._seen_ds:
-            self._look_up_all()
-        self._seen_ds = self._driver.now_ds
-        counted: Persons = {}
-        for name, people in self._walkers.items():
-            on_foot = sum(map(len, people.waiting)) + sum(map(len, people.on_crossing))
-            counted[name] = [self._occupants[name], on_foot]
-        for vehicle in self._pending():
-            counted[self._owner(self._vehicle.getRoute(vehicle)[0])][0] += self._persons[vehicle]
-        return counted
-
-    def _follow(self) -> None:
-        """Take in what one step changed."""
-        for vehicle in self._departed():
-            self._put(vehicle, self._owner(self._vehicle.getRoute(vehicle)[0]))
-        for place, road in enumerate(self._roads):
-            vehicles = self._on_edge(road)
-            if vehicles != self._last[place]:
-                self._last[place] = vehicles
-                member = self._owner(road)
-                for vehicle in vehicles:
-                    if self._member_of[vehicle] != member:
-                        self._put(vehicle, member)
-        for vehicle in self._landed():
-            self._put(vehicle, self._owner(self._vehicle.getRoadID(vehicle)))
-        for vehicle in self._arrived():
-            member_left = self._member_of.pop(vehicle, None)
-            if member_left is not None:
-                self._occupants[member_left] -= self._persons.pop(vehicle)
-
-    def _put(self, vehicle: str, member: str) -> None:
-        before = self._member_of.get(vehicle)
-        if before is not None:
-            self._occupants[before] -= self._persons[vehicle]
-        self._member_of[vehicle] = member
-        self._occupants[member] += self._persons[vehicle]
-
-    def _look_up_all(self) -> None:
-        """Find every vehicle anew: on its edge, or, on none, where its route goes on."""
-        self._member_of.clear()
-        self._occupants = dict.fromkeys(self._occupants, 0.0)
-        for vehicle in self._vehicle.getIDList():
-            road = self._vehicle.getRoadID(vehicle)
-            if not road:
-                road = self._vehicle.getRoute(vehicle)[max(self._vehicle.getRouteIndex(vehicle), 0)]
-            self._put(vehicle, self._owner(road))
-        self._last = [()] * len(self._roads)
-
-
-class _Occupants(dict[str, float]):
-    """Persons in each vehicle, by its type, looked up at the first question."""
-
-    def __init__(self, connection: Any, corridor: Corridor) -> None:
-        super().__init__()
-        demand = next(iter(corridor.sites.values())).demand
-        self._type_of = connection.vehicle.getTypeID
-        self._persons_in = {kind.id: kind.persons for kind in demand.vehicle_types}
-
-    def __missing__(self, vehicle: str) -> float:
-        persons = self[vehicle] = self._persons_in[self._type_of(vehicle).partition("@")[0]]
-        return persons
+    end_ds = driver.now_ds
+    events = {}
+    for name, junction in driver.junctions.items():
+        audit = junction.loop.audit
+        audit.close(end_ds)
+        events[name] = junction.measures.event_rows(end_ds, junction.detector.was_detected, audit.extensions)
+    outputs = simulation.conclude()
+    rows = {}
+    for name, junction in driver.junctions.items():
+        site = driver.corridor.members[name]
+        row = result_columns(site, junction, events[name], outputs, end_ds // 10)
+        rows[name] = {key: value for key, value in row.items() if key not in NOT_OF_A_JUNCTION}
+    return rows

@@ -107,7 +107,7 @@ def content_hash(site: Site) -> str:
     for path in network_sources(site).values():
         digest.update(path.read_bytes())
     digest.update(programs_digest((site.plan,)).encode())
-    digest.update(detectors_xml({"": site.plan}).encode())
+    digest.update(detectors_xml((site.plan,)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -133,17 +133,39 @@ def build_network(site: Site) -> BuiltNetwork:
     ScenarioError : netconvert is missing or refuses the sources, the cache cannot be written, or the
         plan's conflicts are not those of the network (`matrix`).
     """
+    if site.imported is not None:
+        return _beside_imported(site, site.imported.net_file)
     key = content_hash(site)
     folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{key}"
     if not is_whole(folder):
         with new_folder(folder, replace=folder.is_dir()) as temporary:
             _write_network(site, temporary / NETWORK_FILE)
-            write_text(temporary / ADDITIONAL_FILE, detectors_xml({"": site.plan}))
+            write_text(temporary / ADDITIONAL_FILE, detectors_xml((site.plan,)))
             write_text(temporary / CHECKSUM_FILE, checksum(temporary))
     check_relations_once(site.plan, folder / NETWORK_FILE, site.name)
     return BuiltNetwork(
         net_path=folder / NETWORK_FILE, additional_path=folder / ADDITIONAL_FILE, content_hash=key
     )
+
+
+def _beside_imported(site: Site, net_file: Path) -> BuiltNetwork:
+    """Write the additional file of an imported network, which itself stays as it is.
+
+    Raises
+    ------
+    ScenarioError : the network went away, or the cache cannot be written.
+    """
+    additional = detectors_xml((site.plan,), _program_xml(site.plan))
+    try:
+        digest = hashlib.sha256(net_file.read_bytes() + additional.encode()).hexdigest()[:16]
+    except OSError as fault:
+        raise ScenarioError(f"{net_file}: cannot be read: {fault.strerror or fault}") from None
+    folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{digest}"
+    path = folder / ADDITIONAL_FILE
+    if not path.is_file() or path.read_text(encoding="utf-8") != additional:
+        with new_folder(folder, replace=folder.is_dir()) as temporary:
+            write_text(temporary / ADDITIONAL_FILE, additional)
+    return BuiltNetwork(net_path=net_file, additional_path=path, content_hash=digest)
 
 
 def checksum(folder: Path) -> str:
@@ -257,18 +279,14 @@ def _program_xml(plan: SitePlan) -> str:
     )
 
 
-def detectors_xml(plans: Mapping[str, SitePlan]) -> str:
-    """Return the additional file: an induction loop per passage detector, without output.
-
-    Parameters
-    ----------
-    plans : by what their edges' names begin with; "" for a single site.
-    """
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>"]
-    lines += [
-        f'    <inductionLoop id="{each.sumo_id}" lane="{prefix}{each.leg}_in_{each.lane}"'
-        f' pos="{-each.distance_m:g}" period="86400" file="NUL"/>'
-        for prefix, plan in plans.items()
-        for each in plan.passage_detectors
-    ]
+def detectors_xml(plans: Sequence[SitePlan], program: str = "") -> str:
+    """Return the additional file: a signal program if any, and the passage detectors without output."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>", *program.splitlines()]
+    for plan in plans:
+        zones = {(each.leg, each.lane): each.sumo_id for each in plan.zone_detectors}
+        lines += [
+            f'    <inductionLoop id="{each.sumo_id}" lane="{zones[each.leg, each.lane]}"'
+            f' pos="{-each.distance_m:g}" period="86400" file="NUL"/>'
+            for each in plan.passage_detectors
+        ]
     return "\n".join([*lines, "</additional>", ""])

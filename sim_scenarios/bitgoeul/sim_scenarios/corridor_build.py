@@ -58,7 +58,7 @@ def build_corridor(corridor: Corridor) -> BuiltNetwork:
     """
     sources = corridor_sources(corridor)
     plans = corridor.plans
-    additional = detectors_xml(plans)
+    additional = detectors_xml(tuple(plans.values()))
     digest = hashlib.sha256(
         f"{BUILD_RECIPE} {CORRIDOR_RECIPE} {NETCONVERT_OPTIONS} {netconvert_version()}".encode()
     )

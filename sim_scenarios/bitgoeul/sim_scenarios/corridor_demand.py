@@ -14,7 +14,7 @@ from bitgoeul.controller.plan import Movement
 
 from .catalog import Site
 from .corridor import Corridor, Entry, Port, prefix
-from .demand import Trips, VehicleTrip, draw_trips
+from .demand import AS_STATED, Trips, Variation, VehicleTrip, draw_trips
 from .streams import Stream, picker, truncated_normal
 from .walker_trips import WalkerTrip
 
@@ -33,7 +33,9 @@ def member_seed(seed: int, member: str) -> int:
     return crc32(f"{seed} {member}".encode()) >> 1
 
 
-def draw_corridor_trips(corridor: Corridor, *, seed: int, hour: str, duration_s: int) -> Trips:
+def draw_corridor_trips(
+    corridor: Corridor, *, seed: int, hour: str, duration_s: int, variation: Variation = AS_STATED
+) -> Trips:
     """Draw all trips of one run of a corridor.
 
     Parameters
@@ -42,19 +44,31 @@ def draw_corridor_trips(corridor: Corridor, *, seed: int, hour: str, duration_s:
     seed : 0 or more; the same seed gives the same trips.
     hour : name of a demand period, or an hour of the day (`"8"`).
     duration_s : trips depart within [0, duration_s), at a constant rate (Poisson). [s]
+    variation : factor on the flows, another mix of walkers.
 
     Raises
     ------
     ScenarioError : unknown hour.
-    ValueError : negative seed or a duration below 1 s.
+    ValueError : negative seed, a duration below 1 s, or a variation out of its range.
     """
+    if seed < 0:
+        raise ValueError(f"seed {seed} is negative; seeds are 0 or more")
     walkers = [
         trip
         for name, site in corridor.sites.items()
-        for trip in _walkers(corridor, name, site, member_seed(seed, name), (hour, duration_s))
+        for trip in _walkers(
+            name,
+            draw_trips(
+                _walked(site, corridor.demand.walker_factor),
+                seed=member_seed(seed, name),
+                hour=hour,
+                duration_s=duration_s,
+                variation=variation,
+            ),
+        )
     ]
     demand = next(iter(corridor.sites.values())).demand
-    factor = demand.period(hour).vehicle_factor
+    factor = demand.period(hour).vehicle_factor * variation.demand_factor
     vehicles = [
         trip
         for entry in corridor.demand.entries
@@ -131,18 +145,18 @@ class _Routes:
         return self._draws[junction][number]
 
 
-def _walkers(
-    corridor: Corridor, name: str, site: Site, seed: int, when: tuple[str, int]
-) -> Iterator[WalkerTrip]:
-    """Draw a member's walkers as its site would, under the member's names."""
-    before, factor = prefix(name), corridor.demand.walker_factor
+def _walked(site: Site, factor: float) -> Site:
+    """Return a site without vehicles, its walkers times a factor."""
     crossings = tuple(
         each.model_copy(update={"persons_per_h": each.persons_per_h * factor})
         for each in site.demand.crossings
     )
-    walked = site.demand.model_copy(update={"approaches": (), "crossings": crossings})
-    hour, duration_s = when
-    drawn = draw_trips(replace(site, demand=walked), seed=seed, hour=hour, duration_s=duration_s)
+    return replace(site, demand=site.demand.model_copy(update={"approaches": (), "crossings": crossings}))
+
+
+def _walkers(name: str, drawn: Trips) -> Iterator[WalkerTrip]:
+    """Yield a site's walkers under its member's names."""
+    before = prefix(name)
     for trip in drawn.walkers:
         party = trip.gait.party and before + trip.gait.party
         yield replace(
