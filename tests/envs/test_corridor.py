@@ -103,7 +103,7 @@ def assert_same(one, other):
     elif isinstance(one, np.ndarray):
         np.testing.assert_array_equal(one, other)
     else:
-        assert one == other
+        assert one == other or (one != one and other != other)  # NaN: nobody to take a mean of
 
 
 # --- stepping together ----------------------------------------------------------------------------
