@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, hypot, radians, sin
+from math import copysign, cos, hypot, radians, sin
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from bitgoeul.controller.need import SURE
 
 from .layout import CrossingLayout, Point
-from .render_map import SMOOTHING, Colour, MapPainter, View, along, box, fit_view, junction_points, length_of
+from .render_map import SMOOTHING, Colour, MapPainter, along, box, fit_view, junction_points, length_of
 from .render_panel import LAMP, LEVEL, Fonts, Panel, text_panel
 from .status import JunctionStatus, StatusReader, need_level
 
@@ -28,9 +28,9 @@ SIZE_PX = 800
 """Width and height of a frame."""
 STOP_LAMP_M = 0.9
 """Thickness of a movement's lamp across its stop line. [m] [A]"""
-WALKER_M = 0.42
+WALKER_M = 0.6
 """Radius of a walker's dot. [m] [A]"""
-RING_M = 0.95
+RING_M = 1.15
 """Radius of the ring around a person the detector reports. [m] [A]"""
 BLINK_DS = 5
 """A flashing lamp is on for so long, and off for as long. [0.1 s] [A]"""
@@ -48,7 +48,13 @@ LETTERS: dict[str, Colour] = {
     "r": LAMP["red"],
 }
 """Colour of a vehicle movement's lamp by SUMO's letter."""
-CARS: tuple[Colour, ...] = ((238, 240, 243), (203, 208, 215), (148, 163, 184), (96, 122, 158), (214, 200, 176))
+CARS: tuple[Colour, ...] = (
+    (238, 240, 243),
+    (203, 208, 215),
+    (148, 163, 184),
+    (96, 122, 158),
+    (214, 200, 176),
+)
 BODIES: dict[str, Colour] = {
     "bus": (46, 138, 122),
     "coach": (46, 138, 122),
@@ -126,7 +132,7 @@ class Renderer:
         size = self._size_px
         top, bottom = round(size * HEADER_SHARE), round(size * PANEL_SHARE)
         if self._scene is None or self._panel is None:
-            self._scene = Scene(self._drivers, size, size - top - bottom)
+            self._scene = Scene(self._drivers, self._readers, size, size - top - bottom)
             self._panel = Panel(size, top, bottom)
         statuses = self._statuses()
         frame = Image.new("RGB", (size, size))
@@ -148,11 +154,18 @@ class Scene:
     Parameters
     ----------
     drivers : the running junctions of one network.
+    readers : of their states.
     width_px, height_px : of the finished map.
     """
 
-    def __init__(self, drivers: Sequence[JunctionDriver], width_px: int, height_px: int) -> None:
-        self._drivers, self._connection = drivers, drivers[0].connection
+    def __init__(
+        self,
+        drivers: Sequence[JunctionDriver],
+        readers: Sequence[StatusReader],
+        width_px: int,
+        height_px: int,
+    ) -> None:
+        self._drivers, self._readers, self._connection = drivers, readers, drivers[0].connection
         plans = [driver.plan for driver in drivers]
         edges = [crossing.sumo_edge for plan in plans for crossing in plan.crossings]
         points = junction_points(self._connection, [plan.sumo.junction for plan in plans], edges)
@@ -173,8 +186,8 @@ class Scene:
         for driver, heads in zip(self._drivers, self._heads, strict=True):
             self._lamps(driver, heads)
         self._walkers()
-        for driver, status in zip(self._drivers, statuses, strict=True):
-            self._beliefs(driver, status)
+        for driver, reader, status in zip(self._drivers, self._readers, statuses, strict=True):
+            self._beliefs(driver, reader, status)
             self._pills(driver, status)
         return canvas.reduce(SMOOTHING)
 
@@ -215,6 +228,7 @@ class Scene:
                 words += f"  need {crossing.need_s:.0f} s"
             font = self._fonts.bold(13)
             wide = self._draw.textlength(words, font=font)
+            x += copysign(wide / 2, x - self._view.px(layout.start_xy)[0])
             high, dot = 22 * self._fonts.unit, 6 * self._fonts.unit
             box_px = (x - wide / 2 - 2.6 * dot, y - high / 2, x + wide / 2 + 1.2 * dot, y + high / 2)
             self._draw.rounded_rectangle(
@@ -246,9 +260,7 @@ class Scene:
             if is_braking:
                 rear_m = length_m / 2 - 0.15
                 rear = (middle[0] - ahead[0] * rear_m, middle[1] - ahead[1] * rear_m)
-                self._draw.polygon(
-                    self._view.line(box(rear, angle, 0.3, width_m * 0.8)), fill=LAMP["red"]
-                )
+                self._draw.polygon(self._view.line(box(rear, angle, 0.3, width_m * 0.8)), fill=LAMP["red"])
 
     def _body(self, each: str) -> tuple[float, float, Colour]:
         known = self._bodies.get(each)
@@ -268,21 +280,22 @@ class Scene:
     def _dot(self, place: Sequence[float], radius_m: float, **style: Any) -> None:
         x, y = self._view.px(place)
         radius = radius_m * self._view.scale
-        self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), width=3, **style)
+        self._draw.ellipse(
+            (x - radius, y - radius, x + radius, y + radius), width=2 if "fill" in style else 4, **style
+        )
 
-    def _beliefs(self, driver: JunctionDriver, status: JunctionStatus) -> None:
+    def _beliefs(self, driver: JunctionDriver, reader: StatusReader, status: JunctionStatus) -> None:
         """Ring everyone the controller believes on a crossing, with the seconds they surely need."""
         needs, now_ds = driver.loop.needs, driver.now_ds
         position = self._connection.person.getPosition
-        for index, crossing in enumerate(driver.plan.crossings):
-            layout = driver.walkers.layouts[index]
+        for index, layout in enumerate(driver.walkers.layouts):
             truth = [position(each) for each in driver.walkers.on_crossing[index]]
-            clears_s = driver.plan.clears_after_s(crossing.id)
-            maximum_s = status.crossings[index].extension_max_s
+            now = status.crossings[index]
+            clear_in_s, left_s = reader.clear_in_s(index), now.extension_max_s - now.extension_s
             quantiles = needs.needs(index, now_ds, (SURE,))
             for person, (need_s,) in zip(needs.people(index), quantiles, strict=True):
                 place = _believed_place(layout, max(person.expected_m(now_ds), 0.0), truth)
-                colour = LEVEL[need_level(need_s, clears_s, maximum_s)]
+                colour = LEVEL[need_level(need_s, clear_in_s, left_s)]
                 self._dot(place, RING_M, outline=colour)
                 x, y = self._view.px(place)
                 self._draw.text(
@@ -308,9 +321,10 @@ def _hull(middle: Point, angle: float, length_m: float, width_m: float) -> list[
     cut_m = min(0.28 * width_m, 0.5)
     half_l, half_w = length_m / 2, width_m / 2
     corners = (
-        (half_l, half_w - cut_m), (half_l, cut_m - half_w), (half_l - cut_m, -half_w), (0.3 * cut_m - half_l, -half_w),
-        (-half_l, 0.3 * cut_m - half_w), (-half_l, half_w - 0.3 * cut_m), (0.3 * cut_m - half_l, half_w),
-        (half_l - cut_m, half_w),
+        (half_l, half_w - cut_m), (half_l, cut_m - half_w),
+        (half_l - cut_m, -half_w), (0.3 * cut_m - half_l, -half_w),
+        (-half_l, 0.3 * cut_m - half_w), (-half_l, half_w - 0.3 * cut_m),
+        (0.3 * cut_m - half_l, half_w), (half_l - cut_m, half_w),
     )  # fmt: skip
     cos_a, sin_a = cos(angle), sin(angle)
     return [(middle[0] + u * cos_a - v * sin_a, middle[1] + u * sin_a + v * cos_a) for u, v in corners]
@@ -338,9 +352,7 @@ def _believed_place(layout: CrossingLayout, remaining_m: float, truth: Sequence[
     places = (along(shape, at_m * scale)[0], along(shape, (layout.length_m - at_m) * scale)[0])
     if not truth:
         return places[0]
-    return min(
-        places, key=lambda place: min(hypot(place[0] - x, place[1] - y) for x, y, *_ in truth)
-    )
+    return min(places, key=lambda place: min(hypot(place[0] - x, place[1] - y) for x, y, *_ in truth))
 
 
 def _stop_lamps(driver: JunctionDriver) -> list[tuple[int, list[Point]]]:

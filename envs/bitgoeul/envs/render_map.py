@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import atan2, cos, hypot, sin
 from typing import Any
 
@@ -35,7 +36,7 @@ STRIPE_M = (0.5, 0.5)
 """A stripe of a crossing, and the gap after it. [m] [A]"""
 ARROW_M = (4.5, 3.2)
 """From the stop line to the tip of the lane's arrow, and its length. [m] [A]"""
-APPROACH_M = 34.0
+APPROACH_M = 26.0
 """Of each approach so much is in the picture, from the crossings outwards. [m] [A]"""
 
 _CROSSING_LANE = re.compile(r"^:.*_c\d+_0$")
@@ -95,7 +96,7 @@ def fit_view(points: Sequence[Point], width_px: int, height_px: int) -> View:
 def along(shape: Shape, from_start_m: float) -> tuple[Point, float]:
     """Return the place so far along a line, and the line's direction there. [rad]"""
     left_m = from_start_m
-    for (x0, y0), (x1, y1) in zip(shape, shape[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(shape):
         span_m = hypot(x1 - x0, y1 - y0)
         if span_m > 0 and (left_m <= span_m or (x1, y1) == tuple(shape[-1])):
             share = left_m / span_m
@@ -106,7 +107,7 @@ def along(shape: Shape, from_start_m: float) -> tuple[Point, float]:
 
 def length_of(shape: Shape) -> float:
     """Return the length of a line. [m]"""
-    return sum(hypot(x1 - x0, y1 - y0) for (x0, y0), (x1, y1) in zip(shape, shape[1:], strict=False))
+    return sum(hypot(x1 - x0, y1 - y0) for (x0, y0), (x1, y1) in pairwise(shape))
 
 
 def box(centre: Point, angle: float, length_m: float, width_m: float) -> list[Point]:
@@ -245,4 +246,3 @@ def junction_points(connection: Any, junctions: Iterable[str], crossings: Iterab
     for edge in crossings:
         points += [(x, y) for x, y in connection.lane.getShape(f"{edge}_0")]
     return points
-

@@ -27,7 +27,7 @@ LEVEL: dict[str, Colour] = {
     "within_maximum": (251, 191, 36),
     "beyond": (251, 113, 133),
 }
-"""A need by how far it reaches: within yellow and red clearance, within the maximum, beyond."""
+"""A need by how far it reaches: no extension needed, one within its maximum, beyond."""
 BACK: Colour = (17, 21, 28)
 CARD: Colour = (28, 34, 44)
 LINE: Colour = (48, 56, 69)
@@ -123,9 +123,9 @@ class Panel:
         self._words((x + 15 * unit, y), "walker", 11, TEXT)
         x += 62 * unit
         for level, words in (
-            ("within_clearance", "detected, clear within yellow + red"),
-            ("within_maximum", "within the extension's maximum"),
-            ("beyond", "beyond"),
+            ("within_clearance", "detected: needs no extension"),
+            ("within_maximum", "an extension, within its maximum"),
+            ("beyond", "beyond it"),
         ):
             self._ring(x + 5 * unit, y, LEVEL[level])
             self._words((x + 15 * unit, y), words, 11, TEXT)
@@ -173,7 +173,11 @@ class Panel:
         is_served = phase.lamp != "red"
         colour = LAMP[phase.lamp]
         self._draw.rounded_rectangle(
-            edges, radius=6 * unit, fill=CARD, outline=colour if is_served else LINE, width=max(round(unit * 1.5), 1)
+            edges,
+            radius=6 * unit,
+            fill=CARD,
+            outline=colour if is_served else LINE,
+            width=max(round(unit * 1.5), 1),
         )
         dot = 7 * unit
         x, y = x0 + 14 * unit, y0 + 16 * unit

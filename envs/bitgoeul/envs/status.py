@@ -48,7 +48,7 @@ class CrossingStatus:
     countdown_s : of the head; None while it is dark. [s]
     waiting_n, crossing_n : persons detected at its kerbs and on it.
     need_s : until the last person detected is surely clear; 0 if nobody. [s]
-    level : where the need ends: within yellow and red clearance, within the maximum, or beyond.
+    level : where the need ends: within clearance, yellow and red, within the extension's maximum, or beyond.
     extension_s : how long an extension has run; 0 while none runs. [s]
     extension_max_s : its maximum; 0 without a guard. [s]
     reason : why conflicting greens are held back; "" while they are not.
@@ -104,7 +104,12 @@ class StatusReader:
         self._standing = driver.connection.lane.getLastStepHaltingNumber
 
     def read(self) -> JunctionStatus:
-        """Return the present state."""
+        """Return the present state.
+
+        Raises
+        ------
+        RuntimeError : the junction has not observed anything yet.
+        """
         driver, plan = self._driver, self._driver.plan
         return JunctionStatus(
             site=plan.site.id,
@@ -147,7 +152,8 @@ class StatusReader:
         guard = driver.guard
         maximum_s = 0.0 if guard is None else guard.extension_max_s(crossing.id)
         need_s = loop.needs.need(index, now_ds, quantile=SURE)
-        clears_s = driver.plan.clears_after_s(crossing.id)
+        extension_s = loop.audit.running_s(crossing.id, now_ds)
+        clear_in_s = self.clear_in_s(index)
         return CrossingStatus(
             crossing=crossing.id,
             indication=head.indication,
@@ -155,21 +161,36 @@ class StatusReader:
             waiting_n=len(frame.waiting),
             crossing_n=len(frame.on_crossing),
             need_s=need_s,
-            level=need_level(need_s, clears_s, maximum_s),
-            extension_s=loop.audit.running_s(crossing.id, now_ds),
+            level=need_level(need_s, clear_in_s, maximum_s - extension_s),
+            extension_s=extension_s,
             extension_max_s=maximum_s,
             reason=dict(loop.audit.reasons).get(crossing.id, ""),
         )
 
+    def clear_in_s(self, index: int) -> float:
+        """Return the least time before a conflicting green if walk ended now and nothing held it. [s]
 
-def need_level(need_s: float, clears_s: float, maximum_s: float) -> NeedLevel:
+        Clearance (what is left of it), yellow and red clearance; the last two alone while the crossing has
+        neither walk nor clearance.
+        """
+        driver, crossing = self._driver, self._driver.plan.crossings[index]
+        service, clears_s = driver.loop.clocks.services[index], driver.plan.clears_after_s(crossing.id)
+        clearance_s = min(driver.plan.phase(n).ped_clear_s for n in driver.plan.walk_phases(crossing.id))
+        if service.is_walking:
+            return clearance_s + clears_s
+        if service.is_clearing:
+            return max(clearance_s - (driver.now_ds - service.walk_ended_ds) / 10, 0.0) + clears_s
+        return clears_s
+
+
+def need_level(need_s: float, clear_in_s: float, left_s: float) -> NeedLevel:
     """Return how far a need reaches.
 
     Parameters
     ----------
     need_s : seconds until clear. [s]
-    clears_s : yellow and red clearance after the crossing's green. [s]
-    maximum_s : of the crossing's extension. [s]
+    clear_in_s : before a conflicting green may start without an extension. [s]
+    left_s : what an extension may still add. [s]
 
     Examples
     --------
@@ -178,9 +199,9 @@ def need_level(need_s: float, clears_s: float, maximum_s: float) -> NeedLevel:
     """
     if need_s <= 0:
         return "none"
-    if need_s <= clears_s:
+    if need_s <= clear_in_s:
         return "within_clearance"
-    return "within_maximum" if need_s <= clears_s + maximum_s else "beyond"
+    return "within_maximum" if need_s <= clear_in_s + left_s else "beyond"
 
 
 def _approach_lanes(driver: JunctionDriver) -> dict[str, tuple[str, ...]]:
@@ -192,5 +213,3 @@ def _approach_lanes(driver: JunctionDriver) -> dict[str, tuple[str, ...]]:
             for lane_in, _, _ in links[number]:
                 lanes[movement.from_leg][lane_in] = None
     return {leg: tuple(found) for leg, found in lanes.items()}
-
-
