@@ -118,13 +118,19 @@ def test_an_unknown_reward_is_refused_with_the_names_there_are():
 
 def test_pedestrians_and_counters_follow_sumo_rls_columns(running):
     table = SumoRlCsv(running, every_s=10)
+    counted = {"Arrived": 0, "Departed": 0, "EndingTeleport": 0}
     while running.now_ds < 6000:
         table.sample()
         running.step()
+        for what in counted:
+            counted[what] += getattr(running.connection.simulation, f"get{what}Number")()
     table.sample()
     assert table.columns[-len(LATER + PEDESTRIANS) :] == LATER + PEDESTRIANS
     last, column = table.rows[-1], {name: [row[name] for row in table.rows] for name in table.columns}
-    assert last["system_total_departed"] - last["system_total_arrived"] == last["system_total_running"]
+    assert [last[f"system_total_{name}"] for name in ("arrived", "departed", "teleported")] == [
+        counted[what] for what in counted
+    ]
+    assert last["system_total_departed"] - last["system_total_arrived"] == last["system_total_running"] > 0
     assert max(column["ped_waiting"]) > 3
     assert max(column["ped_crossing"]) > 1
     assert max(column["ped_mean_wait_s"]) > 5

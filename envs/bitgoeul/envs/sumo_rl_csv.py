@@ -34,7 +34,7 @@ LATER = (
     "system_total_departed",
     "system_total_teleported",
 )
-"""Columns that sumo-rl has on its main branch, after the release 1.4.5; counted from the first sample on."""
+"""Columns that sumo-rl has on its main branch, after the release 1.4.5."""
 PEDESTRIANS = (
     "ped_waiting",
     "ped_crossing",
@@ -87,8 +87,6 @@ class SumoRlCsv:
         self._signals = tuple(
             SignalFigures(self._connection, each.plan.sumo.traffic_light, waits) for each in self._drivers
         )
-        self._arrived_n = self._departed_n = self._teleported_n = 0
-        first.walkers.watchers.append(self._count)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -110,17 +108,7 @@ class SumoRlCsv:
             values = (stopped[-1], waited[-1], signal.average_speed())
             row |= {f"{signal.id}_{name}": value for name, value in zip(AGENT, values, strict=True)}
         row |= zip(AGENTS, (sum(stopped), sum(waited)), strict=True)
-        row |= zip(
-            LATER,
-            (
-                self._connection.vehicle.getIDCount(),
-                len(self._connection.simulation.getPendingVehicles()),
-                self._arrived_n,
-                self._departed_n,
-                self._teleported_n,
-            ),
-            strict=True,
-        )
+        row |= self._counts()
         row |= self._pedestrians(now_ds)
         self.rows.append(row)
         return True
@@ -145,12 +133,18 @@ class SumoRlCsv:
         write_text(target, text.getvalue())
         return target
 
-    def _count(self, _now_ds: int) -> None:
-        """Add up what SUMO counts for the last step only."""
+    def _counts(self) -> Row:
+        """Return what SUMO has counted since the simulation began, the warm-up included."""
         simulation = self._connection.simulation
-        self._arrived_n += simulation.getArrivedNumber()
-        self._departed_n += simulation.getDepartedNumber()
-        self._teleported_n += simulation.getEndingTeleportNumber()
+        running_n = self._connection.vehicle.getIDCount()
+        departed_n = int(simulation.getParameter("", "stats.vehicles.inserted"))
+        return {
+            "system_total_running": running_n,
+            "system_total_backlogged": len(simulation.getPendingVehicles()),
+            "system_total_arrived": departed_n - running_n,
+            "system_total_departed": departed_n,
+            "system_total_teleported": int(simulation.getParameter("", "stats.teleports.total")),
+        }
 
     def _pedestrians(self, now_ds: int) -> Row:
         waits_s = [
