@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import copysign, cos, hypot, radians, sin
+from math import ceil, copysign, cos, hypot, radians, sin, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,10 @@ HEADER_SHARE, PANEL_SHARE = 0.06, 0.265
 """Of the picture's height: the line above the map, the panel below it."""
 SIZE_PX = 800
 """Width and height of a frame."""
+TILES_IN_ROW = 3
+"""So many junctions stand side by side; more are stacked in rows."""
+TILE_FONT = 0.85
+"""Size of the words on the map of one junction among several."""
 STOP_LAMP_M = 0.9
 """Thickness of a movement's lamp across its stop line. [m] [A]"""
 WALKER_M = 0.6
@@ -117,10 +121,11 @@ class Renderer:
             raise ValueError("a renderer needs at least one running junction")
         if size_px < SIZE_PX // 2:
             raise ValueError(f"size_px = {size_px}: a frame is at least {SIZE_PX // 2} pixels wide")
-        self._title = " · ".join(dict.fromkeys(each.plan.site.name for each in sites))
+        is_one = len(self._drivers) == 1
+        self._title = sites[0].plan.site.name if is_one else " · ".join(each.name for each in sites)
         self._size_px = size_px
         self._readers = tuple(StatusReader(each) for each in self._drivers)
-        self._scene: Scene | None = None
+        self._scenes: tuple[Scene, ...] = ()
         self._panel: Panel | None = None
 
     def rgb_array(self) -> npt.NDArray[np.uint8]:
@@ -131,12 +136,20 @@ class Renderer:
         """Return the present moment as a Pillow image."""
         size = self._size_px
         top, bottom = round(size * HEADER_SHARE), round(size * PANEL_SHARE)
-        if self._scene is None or self._panel is None:
-            self._scene = Scene(self._drivers, self._readers, size, size - top - bottom)
+        tiles = _tiles(len(self._drivers), size, size - top - bottom)
+        if self._panel is None:
             self._panel = Panel(size, top, bottom)
+            unit = size / SIZE_PX * (1.0 if len(tiles) == 1 else TILE_FONT)
+            self._scenes = tuple(
+                Scene(driver, reader, (right - left, low - high), unit)
+                for driver, reader, (left, high, right, low) in zip(
+                    self._drivers, self._readers, tiles, strict=True
+                )
+            )
         statuses = self._statuses()
-        frame = Image.new("RGB", (size, size))
-        frame.paste(self._scene.paint(statuses), (0, top))
+        frame = Image.new("RGB", (size, size), (17, 21, 28))
+        for scene, status, (left, high, _, _) in zip(self._scenes, statuses, tiles, strict=True):
+            frame.paste(scene.paint(status), (left, top + high))
         self._panel.paint(frame, self._title, statuses)
         return frame
 
@@ -149,59 +162,55 @@ class Renderer:
 
 
 class Scene:
-    """The map and everything that moves or glows on it.
+    """The map of one junction and everything that moves or glows on it.
 
     Parameters
     ----------
-    drivers : the running junctions of one network.
-    readers : of their states.
-    width_px, height_px : of the finished map.
+    driver : the running junction.
+    reader : of its state.
+    size_px : width and height of the finished map.
+    unit : pixels a point of its words.
     """
 
     def __init__(
-        self,
-        drivers: Sequence[JunctionDriver],
-        readers: Sequence[StatusReader],
-        width_px: int,
-        height_px: int,
+        self, driver: JunctionDriver, reader: StatusReader, size_px: tuple[int, int], unit: float
     ) -> None:
-        self._drivers, self._readers, self._connection = drivers, readers, drivers[0].connection
-        plans = [driver.plan for driver in drivers]
-        edges = [crossing.sumo_edge for plan in plans for crossing in plan.crossings]
-        points = junction_points(self._connection, [plan.sumo.junction for plan in plans], edges)
-        self._view = fit_view(points, width_px, height_px)
-        self._heads = [_stop_lamps(driver) for driver in drivers]
-        self._map = MapPainter(self._connection, self._view, _turns(drivers)).paint()
-        self._fonts = Fonts(width_px / SIZE_PX * SMOOTHING)
+        self._driver, self._reader, self._connection = driver, reader, driver.connection
+        plan = driver.plan
+        edges = [crossing.sumo_edge for crossing in plan.crossings]
+        points = junction_points(self._connection, plan.sumo.junction, edges)
+        self._view = fit_view(points, *size_px)
+        self._heads = _stop_lamps(driver)
+        self._map = MapPainter(self._connection, self._view, _turns(driver)).paint()
+        self._fonts = Fonts(unit * SMOOTHING)
         self._bodies: dict[str, tuple[float, float, Colour]] = {}
         self._draw = ImageDraw.Draw(self._map, "RGBA")
 
-    def paint(self, statuses: Sequence[JunctionStatus]) -> Image.Image:
+    def paint(self, status: JunctionStatus) -> Image.Image:
         """Return the map with lamps, vehicles and people as they are now."""
         canvas = self._map.copy()
         self._draw = ImageDraw.Draw(canvas, "RGBA")
-        for driver, status in zip(self._drivers, statuses, strict=True):
-            self._tint_crossings(driver, status)
+        self._tint_crossings(status)
         self._vehicles()
-        for driver, heads in zip(self._drivers, self._heads, strict=True):
-            self._lamps(driver, heads)
+        self._lamps()
         self._walkers()
-        for driver, reader, status in zip(self._drivers, self._readers, statuses, strict=True):
-            self._beliefs(driver, reader, status)
-            self._pills(driver, status)
+        self._beliefs(status)
+        self._pills(status)
         return canvas.reduce(SMOOTHING)
 
     # --- lamps ------------------------------------------------------------------------------------
 
-    def _lamps(self, driver: JunctionDriver, heads: Sequence[tuple[int, list[Point]]]) -> None:
-        state = self._connection.trafficlight.getRedYellowGreenState(driver.plan.sumo.traffic_light)
-        for number, corners in heads:
+    def _lamps(self) -> None:
+        signal = self._driver.plan.sumo.traffic_light
+        state = self._connection.trafficlight.getRedYellowGreenState(signal)
+        for number, corners in self._heads:
             outline = self._view.line(corners)
             self._draw.polygon(outline, fill=LETTERS.get(state[number], LAMP["dark"]))
             self._draw.line([*outline, outline[0]], fill=(20, 22, 26), width=2)
 
-    def _tint_crossings(self, driver: JunctionDriver, status: JunctionStatus) -> None:
+    def _tint_crossings(self, status: JunctionStatus) -> None:
         """Edge each crossing in its head's colour; fill it while an extension runs."""
+        driver = self._driver
         for layout, crossing, of_plan in zip(
             driver.walkers.layouts, status.crossings, driver.plan.crossings, strict=True
         ):
@@ -214,8 +223,9 @@ class Scene:
             for ends in ((corners[0], corners[3]), (corners[1], corners[2])):
                 self._draw.line(ends, fill=colour, width=max(round(0.4 * self._view.scale), 2))
 
-    def _pills(self, driver: JunctionDriver, status: JunctionStatus) -> None:
+    def _pills(self, status: JunctionStatus) -> None:
         """Write each crossing's name, countdown and need beside the end where its lane begins."""
+        driver = self._driver
         centre = self._connection.junction.getPosition(driver.plan.sumo.junction)
         for layout, crossing in zip(driver.walkers.layouts, status.crossings, strict=True):
             colour = _head_colour(crossing.indication, status.now_s)
@@ -284,14 +294,15 @@ class Scene:
             (x - radius, y - radius, x + radius, y + radius), width=2 if "fill" in style else 4, **style
         )
 
-    def _beliefs(self, driver: JunctionDriver, reader: StatusReader, status: JunctionStatus) -> None:
+    def _beliefs(self, status: JunctionStatus) -> None:
         """Ring everyone the controller believes on a crossing, with the seconds they surely need."""
+        driver = self._driver
         needs, now_ds = driver.loop.needs, driver.now_ds
         position = self._connection.person.getPosition
         for index, layout in enumerate(driver.walkers.layouts):
             truth = [position(each) for each in driver.walkers.on_crossing[index]]
             now = status.crossings[index]
-            clear_in_s, left_s = reader.clear_in_s(index), now.extension_max_s - now.extension_s
+            clear_in_s, left_s = self._reader.clear_in_s(index), now.extension_max_s - now.extension_s
             quantiles = needs.needs(index, now_ds, (SURE,))
             for person, (need_s,) in zip(needs.people(index), quantiles, strict=True):
                 place = _believed_place(layout, max(person.expected_m(now_ds), 0.0), truth)
@@ -377,13 +388,29 @@ def _stop_lamps(driver: JunctionDriver) -> list[tuple[int, list[Point]]]:
     return lamps
 
 
-def _turns(drivers: Sequence[JunctionDriver]) -> dict[str, set[str]]:
+def _turns(driver: JunctionDriver) -> dict[str, set[str]]:
     """Return the turns from each lane with a signal."""
     turns: dict[str, set[str]] = {}
-    for driver in drivers:
-        links = driver.connection.trafficlight.getControlledLinks(driver.plan.sumo.traffic_light)
-        for movement in driver.plan.movements:
-            for number in movement.sumo_links:
-                for lane, _, _ in links[number]:
-                    turns.setdefault(lane, set()).add(movement.turn)
+    links = driver.connection.trafficlight.getControlledLinks(driver.plan.sumo.traffic_light)
+    for movement in driver.plan.movements:
+        for number in movement.sumo_links:
+            for lane, _, _ in links[number]:
+                turns.setdefault(lane, set()).add(movement.turn)
     return turns
+
+
+def _tiles(count: int, width_px: int, height_px: int) -> list[tuple[int, int, int, int]]:
+    """Return the places of the junctions' maps (left, top, right, bottom), row by row, a gap between."""
+    columns = count if count <= TILES_IN_ROW else ceil(sqrt(count))
+    rows = ceil(count / columns)
+    gap_px = 4
+    wide, high = (width_px + gap_px) / columns, (height_px + gap_px) / rows
+    return [
+        (
+            round(column * wide),
+            round(row * high),
+            round((column + 1) * wide) - gap_px,
+            round((row + 1) * high) - gap_px,
+        )
+        for row, column in (divmod(number, columns) for number in range(count))
+    ]

@@ -134,7 +134,7 @@ def beside(shape: Shape, offset_m: float) -> list[Point]:
 
 
 class MapPainter:
-    """Draws the network around one or more junctions.
+    """Draws the network around a junction.
 
     Parameters
     ----------
@@ -238,11 +238,9 @@ class MapPainter:
             self._draw.polygon(self._view.line(corners), fill=PAINT)
 
 
-def junction_points(connection: Any, junctions: Iterable[str], crossings: Iterable[str]) -> list[Point]:
-    """Return the corners of junctions and the ends of their crossings, for `fit_view`."""
-    points: list[Point] = []
-    for junction in junctions:
-        points += [(x, y) for x, y in connection.junction.getShape(junction)]
+def junction_points(connection: Any, junction: str, crossings: Iterable[str]) -> list[Point]:
+    """Return the corners of a junction and the ends of its crossings, for `fit_view`."""
+    points: list[Point] = [(x, y) for x, y in connection.junction.getShape(junction)]
     for edge in crossings:
         points += [(x, y) for x, y in connection.lane.getShape(f"{edge}_0")]
     return points

@@ -230,23 +230,39 @@ class Panel:
     # --- several junctions ------------------------------------------------------------------------
 
     def _junctions(self, statuses: Sequence[JunctionStatus], top: float) -> None:
-        """Write a row for each junction of a corridor."""
+        """Write a row for each junction: phases in service, heads, standing vehicles, need, extension."""
         unit, left = self._fonts.unit, 14 * self._fonts.unit
         right = self._size - left
-        room = (self._bottom - 22 * unit) / ROWS_N
+        room = (self._bottom - 22 * unit) / max(min(len(statuses), ROWS_N), 3)
         for row, status in enumerate(statuses[:ROWS_N]):
             y0 = top + row * room
             y = y0 + (room - 6 * unit) / 2
             busiest = max(status.crossings, key=lambda each: (each.extension_s, each.need_s))
-            self._draw.rounded_rectangle((left, y0, right, y0 + room - 6 * unit), radius=6 * unit, fill=CARD)
-            self._words((left + 10 * unit, y), status.site, 13, TEXT)
-            self._words((left + 130 * unit, y), status_line(status), 12, SOFT)
+            is_held = busiest.extension_s > 0
+            self._draw.rounded_rectangle(
+                (left, y0, right, y0 + room - 6 * unit),
+                radius=6 * unit,
+                fill=CARD,
+                outline=LAMP["extend"] if is_held else LINE,
+                width=max(round(unit * 1.5), 1),
+            )
+            self._words((left + 10 * unit, y), status.site, 15, TEXT)
+            self._words((left + 120 * unit, y), status_line(status), 13, TEXT)
+            x = left + 330 * unit
+            for crossing in status.crossings:
+                colour = LAMP["red"] if crossing.indication == "dont_walk" else LAMP["walk"]
+                self._words((x, y), crossing.crossing, 13, colour)
+                x += 14 * unit + self._draw.textlength(crossing.crossing, font=self._fonts.plain(13))
             standing = sum(count for _, count in status.queues)
-            words = f"standing {standing}   need {busiest.crossing} {busiest.need_s:.0f} s"
-            self._words((left + 470 * unit, y), words, 12, LEVEL[busiest.level])
-            if busiest.extension_s > 0:
-                words = f"+{busiest.extension_s:.0f} / {busiest.extension_max_s:.0f} s {busiest.reason}"
-                self._words((right - 10 * unit, y), words, 12, LAMP["extend"], "rm")
+            self._words((left + 480 * unit, y), f"{standing} standing", 13, SOFT)
+            words, colour = "nobody on a crossing", SOFT
+            if is_held:
+                seconds = f"+{busiest.extension_s:.0f} / {busiest.extension_max_s:.0f} s"
+                words = f"{busiest.crossing} {seconds} {busiest.reason}"
+                colour = LAMP["extend"]
+            elif busiest.need_s > 0:
+                words, colour = f"{busiest.crossing} needs {busiest.need_s:.0f} s", LEVEL[busiest.level]
+            self._words((right - 10 * unit, y), words, 13, colour, "rm")
 
 
 def by_ring(phases: Sequence[PhaseStatus]) -> list[list[PhaseStatus]]:
