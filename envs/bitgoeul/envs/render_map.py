@@ -161,10 +161,7 @@ class MapPainter:
         for wide_m, colour in ((2 * KERB_M, KERB), (0.0, SIDEWALK)):
             for lane in walks:
                 self._ribbon(seen[lane], self._lane.getWidth(lane) + wide_m, colour)
-        for junction in self._junction.getIDList():
-            shape = self._junction.getShape(junction)
-            if len(shape) > 2 and not junction.startswith(":"):  # noqa: PLR2004 - a polygon's least corners
-                self._draw.polygon(self._view.line(shape), fill=ASPHALT)
+        self._paint_junctions()
         for lane, shape in seen.items():
             if lane not in walks:
                 self._ribbon(shape, self._lane.getWidth(lane) + 2 * PAINT_M, ASPHALT)
@@ -177,6 +174,14 @@ class MapPainter:
             if _CROSSING_LANE.match(lane):
                 self._zebra(self._lane.getShape(lane), self._lane.getWidth(lane))
         return self._image
+
+    def _paint_junctions(self) -> None:
+        for junction in self._junction.getIDList():
+            if junction.startswith(":"):
+                continue  # a waiting place inside another junction: no area, and TraCI fails to read none
+            shape = self._junction.getShape(junction)
+            if len(shape) > 2:  # noqa: PLR2004 - a polygon's least corners
+                self._draw.polygon(self._view.line(shape), fill=ASPHALT)
 
     def _is_seen(self, shape: Shape) -> bool:
         length_m = length_of(shape)
