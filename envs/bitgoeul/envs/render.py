@@ -313,9 +313,9 @@ class Scene:
                     (x + RING_M * 1.15 * self._view.scale, y - RING_M * self._view.scale),
                     f"{need_s:.0f}",
                     fill=colour,
-                    font=self._fonts.bold(13),
+                    font=self._fonts.bold(15),
                     anchor="lm",
-                    stroke_width=round(1.5 * self._fonts.unit),
+                    stroke_width=round(2 * self._fonts.unit),
                     stroke_fill=(18, 22, 29),
                 )
 
