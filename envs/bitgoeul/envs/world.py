@@ -35,7 +35,7 @@ from bitgoeul.controller.policies import (
     plan_for,
 )
 from bitgoeul.controller.policies.base import Policy
-from bitgoeul.sim_scenarios.build import build_network
+from bitgoeul.sim_scenarios.build import BuiltNetwork, build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
@@ -184,6 +184,7 @@ class Simulation:
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
     trips : who travels; None: drawn from the site's demand.
+    network : where they travel; None: the site's own network.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -196,10 +197,11 @@ class Simulation:
         backend: str = "libsumo",
         has_gui: bool = False,
         trips: Trips | None = None,
+        network: BuiltNetwork | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
-            self.site, self._network = site, build_network(site)
+            self.site, self._network = site, network or build_network(site)
             self._runs, self._is_concluded = 0, False
             self._backend, self._has_gui = backend, has_gui
             self._process: subprocess.Popen[bytes] | None = None
