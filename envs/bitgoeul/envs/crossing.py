@@ -80,6 +80,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._step_ds = round(10 * (self.options.delta_time_s or 0))
         self._simulation_ends_ds = self._episode_ends_ds = 0
         self._started_ds = 0
+        self._episode: EpisodeDraw | None = None
         self._is_open = False
         self._renderer: Any = None
         self._last_frame: Any = None
@@ -141,7 +142,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         if self._simulation is not None:
             self._simulation.close()
             self._simulation = None
-        self._driver, self._is_open = None, False
+        self._driver, self._episode, self._is_open = None, None, False
 
     # --- what renderers and tests look at -----------------------------------------------------------
 
@@ -189,11 +190,8 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
     def _begin(self, episode: EpisodeDraw) -> None:
         """Start a simulation and run it through the warm-up, to the first decision."""
-        options, self._episode = self.options, episode
-        self._started_ds = 0
+        options = self.options
         end_s = WARMUP_S + 60 * (options.continuing_minutes or options.minutes)
-        self._simulation_ends_ds = 10 * end_s
-        trips = self._draw_trips(episode, end_s)
         if self._simulation is None:
             self._simulation = Simulation(
                 self.site,
@@ -202,10 +200,13 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
                 end_s=end_s,
                 backend=options.backend,
                 has_gui=options.render_mode == "human",
-                trips=trips,
+                trips=self._draw_trips(episode, end_s),
             )
+        elif episode == self._episode:
+            self._simulation.load_again()
         else:
-            self._simulation.load(trips, seed=episode.seed, end_s=end_s)
+            self._simulation.load(self._draw_trips(episode, end_s), seed=episode.seed, end_s=end_s)
+        self._episode, self._simulation_ends_ds, self._started_ds = episode, 10 * end_s, 0
         self._is_open, self._last_frame, self._renderer = True, None, None
         self._make_junction(episode)
 

@@ -60,7 +60,7 @@ class AgentPolicy(ChoicePolicy):
 
     def has_choice(self, situation: Situation) -> bool:
         """Tell whether more than one choice is legal; asked when a decision is due."""
-        return sum(self.rules.legal(situation)) > 1
+        return int(self.observer.observe(situation).mask.sum()) > 1
 
     def break_stay(self) -> None:
         """End a stay under way, so that the next decision is due as soon as the lamps allow."""

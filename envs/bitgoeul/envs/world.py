@@ -274,8 +274,17 @@ class Simulation:
         ------
         ScenarioError : SUMO refuses the files.
         """
-        last = self.outputs
         self._prepare(trips, seed, end_s)
+        self.load_again()
+
+    def load_again(self) -> None:
+        """Begin the same run again in the same SUMO; the last run's outputs are removed.
+
+        Raises
+        ------
+        ScenarioError : SUMO refuses the files.
+        """
+        last = self.outputs
         self._runs += 1
         arguments = self._arguments()
         try:
