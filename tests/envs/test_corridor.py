@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from itertools import cycle
 
 import numpy as np
@@ -15,6 +19,7 @@ from bitgoeul.controller.signals import phase_mask
 from bitgoeul.envs.corridor import IDLE_ROW, corridor_env, drop_idle
 from bitgoeul.envs.corridor_reward import CorridorPersons
 from bitgoeul.envs.corridor_world import CorridorDriver, corridor_controller, corridor_simulation
+from bitgoeul.envs.episode import DRAWN, EXAMPLE_FILE
 from bitgoeul.envs.reward import SCALE_S
 from bitgoeul.envs.world import WARMUP_DS, JunctionDriver
 from bitgoeul.sim_scenarios.corridor import CORRIDOR_DEMAND_FILE, CORRIDOR_FILE, load_corridor
@@ -194,7 +199,7 @@ def test_each_second_everybody_counts_at_one_junction_those_who_cannot_enter_inc
     followed, waited_outside, came_on_n = CorridorPersons(env.driver), 0, 0
     followed.count()
     connection = env.driver.connection
-    while env.driver.now_ds < WARMUP_DS + 1800:
+    while env.driver.now_ds < WARMUP_DS + 600:
         for _ in range(2):
             env.driver.step()
             counted = followed.count()
@@ -253,6 +258,38 @@ def test_a_second_reset_with_a_seed_repeats_the_first_and_another_seed_does_not(
     assert len(set(traces.values())) == len(traces)
     play(env, 4)
     assert env.driver.trace_hashes != traces
+
+
+IN_ANOTHER_PROCESS = """
+import json, sys
+from bitgoeul.envs.corridor import corridor_env
+
+env = corridor_env(sys.argv[1], hour="offpeak", minutes=1)
+env.reset(seed=3)
+rewards = []
+while env.agents:
+    actions = {agent: int(env.action_masks(agent).nonzero()[0][-1]) for agent in env.agents}
+    rewards.append(env.step(actions)[1])
+print(json.dumps([env.driver.trace_hashes, rewards]))
+env.close()
+"""
+
+
+def test_two_other_processes_give_the_same_traces_and_rewards(pair):
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", IN_ANOTHER_PROCESS, str(pair.folder)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    traces, rewards = json.loads(told[0])
+    assert told[0] == told[1]
+    assert set(traces) == {"a", "b"}
+    assert len(rewards) == 60
 
 
 def test_an_agent_with_nothing_to_decide_has_row_0_alone_and_its_action_has_no_effect(make_env):
@@ -356,9 +393,9 @@ def test_reset_takes_an_hour_and_a_detector_and_draws_training_seeds(make_env):
     assert (info["hour"], info["detector"], info["unknown_options"]) == ("night", "perfect", ["colour"])
     assert 0 <= info["seed"] < 10_000
     assert env.driver.now_ds == WARMUP_DS
-    lines = env.render().splitlines()
-    assert [line.split()[0] for line in lines] == env.possible_agents
-    assert "300.0 s  green" in lines[0]
+    blocks = env.render().split("\n\n")
+    assert [block.split()[0] for block in blocks] == env.possible_agents
+    assert "0:05:00.0" in blocks[0]
     with pytest.raises(ValueError, match="no action for bukmun_6"):
         env.step({"bukmun_5": 0, "bukmun_4": 0})
 
@@ -390,3 +427,50 @@ def test_an_option_a_corridor_does_not_have_is_refused():
         corridor_env(delta_time_s=5, csv_path="x.csv")
     with pytest.raises(TypeError, match="unknown option colour"):
         corridor_env(colour="blue")
+
+
+def test_a_picture_shows_all_junctions_and_the_last_one_stays_after_the_end(pair, make_env):
+    env = make_env(pair, render_mode="rgb_array", hour="night")
+    env.reset(seed=2)
+    first = env.render()
+    assert first.dtype == np.uint8
+    while env.agents:
+        env.step(dict.fromkeys(env.agents, 0))
+    assert env.render().shape == first.shape
+    assert (env.render() != first).any()
+
+
+def test_a_flat_observation_with_its_mask_last_and_the_truth_for_a_critic_alone(pair, make_env):
+    flat = make_env(pair, observation="flat", hour="night")
+    observations, _ = flat.reset(seed=2)
+    assert flat.observation_space("a").contains(observations["a"])
+    np.testing.assert_array_equal(observations["a"][-N_MAX:], flat.action_masks("a"))
+    flat.close()
+    critical = make_env(pair, critic=True, hour="night")
+    observations, _ = critical.reset(seed=2)
+    assert set(observations["b"]) == {"context", "choices", "mask", "critic"}
+    assert critical.observation_space("b").contains(observations["b"])
+    assert critical.state().shape == flat.state_space.shape
+
+
+def test_randomised_conditions_are_drawn_by_seed_and_told(pair, make_env):
+    env = make_env(pair, randomise=EXAMPLE_FILE)
+    told = []
+    for _ in range(2):
+        _, infos = env.reset(seed=11)
+        told.append({name: infos["a"][name] for name in DRAWN})
+        assert infos["a"] == infos["b"] | {"has_choice": infos["a"]["has_choice"]}
+    assert told[0] == told[1]
+    _, infos = env.reset(options={"demand_factor": 0.5, "hour": "offpeak"})
+    assert infos["a"]["demand_factor"] == 0.5
+
+
+def test_an_ended_episode_tells_each_junctions_result_without_mixing_it_with_the_corridors(make_env):
+    env = make_env(hour="peak", minutes=3)
+    *_, infos = play(env, 6, steps=180)[-1]
+    rows = [infos[agent]["result"] for agent in env.possible_agents]
+    assert len({row["trace_hash"] for row in rows}) == 3
+    assert len({row["vehicles_n"] for row in rows}) == 1
+    assert all(row["crossings_n"] > 0 for row in rows)
+    assert not any("persons_n" in row or "person_delay_s" in row for row in rows)
+    assert {row["trace_hash"] for row in rows} == set(env.driver.trace_hashes.values())
