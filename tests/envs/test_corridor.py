@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def assert_same(one, other):
     elif isinstance(one, np.ndarray):
         np.testing.assert_array_equal(one, other)
     else:
-        assert one == other or (one != one and other != other)  # NaN: nobody to take a mean of
+        assert one == other or (math.isnan(one) and math.isnan(other))  # a mean over nobody
 
 
 # --- stepping together ----------------------------------------------------------------------------
