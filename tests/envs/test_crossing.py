@@ -276,6 +276,38 @@ def test_an_observation_function_of_ones_own_is_used(make_env):
     assert Waiting.space.contains(env.step(0)[0])
 
 
+@pytest.mark.parametrize("mode", ["rgb_array", "ansi"])
+def test_each_step_can_be_drawn_the_last_one_too(make_env, mode):
+    env = make_env(minutes=1, hour="night", render_mode=mode)
+    env.reset(seed=3)
+    frames, is_over = [env.render()], False
+    while not is_over:
+        *_, is_over, _ = env.step(first_legal(env))
+        frames.append(env.render())
+    if mode == "ansi":
+        assert all(isinstance(frame, str) and frame for frame in frames)
+    else:
+        assert {(frame.dtype, frame.ndim, frame.shape[2]) for frame in frames} == {(np.dtype(np.uint8), 3, 3)}
+        assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_without_a_render_mode_nothing_is_drawn(env):
+    env.reset(seed=3)
+    assert env.render() is None
+
+
+def test_a_sumo_rl_table_is_written_at_the_end_of_an_episode(make_env, tmp_path):
+    env = make_env(minutes=1, hour="night", csv_path=tmp_path / "run.csv")
+    env.reset(seed=3)
+    is_over = False
+    while not is_over:
+        assert not (tmp_path / "run.csv").exists()
+        *_, is_over, _ = env.step(first_legal(env))
+    header, *rows = (tmp_path / "run.csv").read_text().splitlines()
+    assert header.startswith("step,system_total_")
+    assert len(rows) >= 10
+
+
 def test_unknown_reset_options_are_refused(env):
     with pytest.raises(ValueError, match="unknown reset options: nonsense"):
         env.reset(options={"nonsense": 1})
