@@ -8,6 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from bitgoeul.controller.choices import N_MAX
+from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.envs import ENV_ID
 from bitgoeul.envs.crossing import TRAINING_SEEDS, CrossingEnv
 from bitgoeul.envs.episode import EXAMPLE_FILE
@@ -311,6 +312,22 @@ def test_a_sumo_rl_table_is_written_at_the_end_of_an_episode(make_env, tmp_path)
 def test_unknown_reset_options_are_refused(env):
     with pytest.raises(ValueError, match="unknown reset options: nonsense"):
         env.reset(options={"nonsense": 1})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_sumo_does_not_take_is_refused(env, seed):
+    with pytest.raises(ValueError, match=f"seed = {seed}: a seed lies between 0 and 2147483647"):
+        env.reset(seed=seed)
+
+
+def test_after_a_refused_reset_the_environment_is_reset_as_before(env):
+    first, _ = env.reset(seed=3)
+    with pytest.raises(ScenarioError, match="hour 'rush' is unknown"):
+        env.reset(seed=3, options={"hour": "rush"})
+    with pytest.raises(RuntimeError, match="call reset before step"):
+        env.step(0)
+    again, _ = env.reset(seed=3)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
 
 
 def test_step_before_reset_is_refused():

@@ -20,7 +20,7 @@ from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.guard import Guard
 from bitgoeul.sim_scenarios.catalog import Site
 from bitgoeul.sim_scenarios.demand import AS_STATED, Trips, draw_trips
-from bitgoeul.sim_scenarios.simulation import WARMUP_S
+from bitgoeul.sim_scenarios.simulation import LARGEST_SEED, WARMUP_S
 
 from .deciding import AgentPolicy, GivenChoice, only_staying
 from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, fix
@@ -94,14 +94,17 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
         Parameters
         ----------
-        seed : of demand, detector and whatever `randomise` draws; None draws one below 10,000. Under
-            `continuing_minutes`, None goes on with the present simulation while it lasts.
+        seed : of demand, detector and whatever `randomise` draws, 0 to 2^31 - 1; None draws one below
+            10,000. Under `continuing_minutes`, None goes on with the present simulation while it lasts.
         options : fixes `hour`, `detector`, `demand_factor` or `walker_mix` of this episode.
 
         Raises
         ------
-        ValueError : an unknown option or a value out of its range.
+        ValueError : an unknown option, or an option or seed out of its range.
+        ScenarioError : an unknown hour, or SUMO refuses the run.
         """
+        if seed is not None and not 0 <= seed <= LARGEST_SEED:
+            raise ValueError(f"seed = {seed}: a seed lies between 0 and {LARGEST_SEED}")
         super().reset(seed=seed)
         if seed is None and not options and self._can_go_on():
             begins_ds = self.driver.now_ds
@@ -194,6 +197,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         """Start a simulation and run it through the warm-up, to the first decision."""
         options = self.options
         end_s = WARMUP_S + 60 * (options.continuing_minutes or options.minutes)
+        last, self._episode, self._is_open = self._episode, None, False
         if self._simulation is None:
             self._simulation = Simulation(
                 self.site,
@@ -204,7 +208,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
                 has_gui=options.render_mode == "human",
                 trips=self._draw_trips(episode, end_s),
             )
-        elif episode == self._episode:
+        elif episode == last:
             self._simulation.load_again()
         else:
             self._simulation.load(self._draw_trips(episode, end_s), seed=episode.seed, end_s=end_s)
