@@ -111,6 +111,8 @@ class PersonSeconds:
             self._persons_in, self._others = {}, site.imported.occupancy
         self._known: dict[str, float] = {}
         self._occupants, self._seen_ds = 0.0, -1
+        self._outside: tuple[str, ...] = ()
+        self._outside_n = 0.0
         self._counters = TermCounters(driver, weights or {})
         self.scale_person_s = persons_per_second(site, hour) * SCALE_S
         self._decay = 1.0 if tau_s is None else math.exp(-STEP_S / tau_s)
@@ -127,9 +129,7 @@ class PersonSeconds:
 
     def add(self) -> None:
         """Count everyone at the junction for one simulation step."""
-        occupants = self._count_occupants()
-        for vehicle in self._pending():
-            occupants += self._known.get(vehicle) or self._look_up(vehicle)
+        occupants = self._count_occupants() + self._count_outside()
         people = self._driver.walkers
         walkers = sum(map(len, people.waiting)) + sum(map(len, people.on_crossing))
         discount = self._discount
@@ -171,8 +171,16 @@ class PersonSeconds:
     def _present_n(self) -> float:
         """Return the persons at the junction now, those who could not enter included."""
         people = self._driver.walkers
-        waiting = sum(self._known.get(vehicle) or self._look_up(vehicle) for vehicle in self._pending())
-        return self._occupants + waiting + sum(map(len, [*people.waiting, *people.on_crossing]))
+        walkers = sum(map(len, people.waiting)) + sum(map(len, people.on_crossing))
+        return self._occupants + self._count_outside() + walkers
+
+    def _count_outside(self) -> float:
+        """Return the persons in vehicles that cannot enter the network yet."""
+        pending = self._pending()
+        if pending != self._outside:
+            self._outside = pending
+            self._outside_n = sum([self._known.get(each) or self._look_up(each) for each in pending])
+        return self._outside_n
 
     def _count_occupants(self) -> float:
         """Return the persons in vehicles in the network; counted anew after steps that were not added."""
