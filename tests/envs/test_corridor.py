@@ -387,6 +387,31 @@ def test_observations_and_state_lie_in_their_spaces_and_monitors_see_no_fault(ma
     assert all(each.backend.alarms == [] for each in env.driver.junctions.values())
 
 
+def test_idle_agents_see_zeros_or_on_request_their_detectors_with_the_same_run(pair, make_env):
+    env = make_env(pair)
+    plain = play(env, 8)
+    traces, state = env.driver.trace_hashes, env.state()
+    idle = [
+        observations[agent]
+        for observations, *_, infos in plain
+        for agent in observations
+        if not infos[agent]["has_choice"]
+    ]
+    assert len(idle) > 60
+    assert not any(each["context"].any() or each["choices"].any() for each in idle)
+    env.close()
+    full = make_env(pair, observe_idle=True)
+    shown = play(full, 8)
+    assert full.driver.trace_hashes == traces
+    np.testing.assert_array_equal(full.state(), state)
+    for (observations, *_), (seen, *_, infos) in zip(plain, shown, strict=True):
+        for agent, observation in seen.items():
+            assert observation["context"].any()
+            np.testing.assert_array_equal(observation["mask"], observations[agent]["mask"])
+            if infos[agent]["has_choice"]:
+                assert_same(observation, observations[agent])
+
+
 def test_reset_takes_an_hour_and_a_detector_and_draws_training_seeds(make_env):
     env = make_env(render_mode="ansi")
     _, infos = env.reset(options={"hour": "night", "detector": "perfect", "colour": "blue"})
@@ -397,6 +422,8 @@ def test_reset_takes_an_hour_and_a_detector_and_draws_training_seeds(make_env):
     blocks = env.render().split("\n\n")
     assert [block.split()[0] for block in blocks] == env.possible_agents
     assert "0:05:00.0" in blocks[0]
+    with pytest.raises(ValueError, match="seed = -1: a seed lies between 0 and"):
+        env.reset(seed=-1)
     with pytest.raises(ValueError, match="no action for bukmun_6"):
         env.step({"bukmun_5": 0, "bukmun_4": 0})
 

@@ -27,7 +27,7 @@ from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.situation import Situation
 from bitgoeul.sim_scenarios.corridor import Corridor, load_corridor
 from bitgoeul.sim_scenarios.corridor_demand import draw_corridor_trips
-from bitgoeul.sim_scenarios.simulation import STEP_S, WARMUP_S
+from bitgoeul.sim_scenarios.simulation import LARGEST_SEED, STEP_S, WARMUP_S
 
 from .corridor_reward import CorridorReward
 from .corridor_world import CorridorDriver, corridor_results, open_corridor
@@ -85,14 +85,16 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
     Parameters
     ----------
     corridor : name or path of a corridor, or a loaded one.
-    options : as `EnvOptions`, without those in `NOT_HERE`.
+    observe_idle : show agents with nothing to decide what their detectors show, too, each second; it costs
+        as much time as all the rest of the controller.
+    **options : as `EnvOptions`, without those in `NOT_HERE`.
 
     Notes
     -----
     Agents: the members' ids. Observation of each: as in `CrossingEnv`, from its own detectors. An agent with
-    nothing to decide (or one choice only, which is taken for it) has a mask of row 0 alone; any other row is
-    then illegal and, like row 0, without effect. Where there is a choice, an illegal row is replaced by the
-    first legal one. Both are reported.
+    nothing to decide (or one choice only, which is taken for it) sees zeros, and has a mask of row 0 alone;
+    any other row is then illegal and, like row 0, without effect. Where there is a choice, an illegal row is
+    replaced by the first legal one. Both are reported.
 
     Reward of each: minus the person-seconds of this second at its junction, over a scale fixed by corridor
     and hour (`CorridorReward`), so that the agents' rewards sum to the corridor's. The guarantee is the
@@ -108,7 +110,9 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         "is_parallelizable": True,
     }
 
-    def __init__(self, corridor: str | Path | Corridor = "bukmun_row", **options: Any) -> None:
+    def __init__(
+        self, corridor: str | Path | Corridor = "bukmun_row", *, observe_idle: bool = False, **options: Any
+    ) -> None:
         self.corridor = corridor if isinstance(corridor, Corridor) else load_corridor(corridor)
         self.options = _options(self.corridor, options)
         self.render_mode = self.options.render_mode
@@ -125,7 +129,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         self._driver: CorridorDriver | None = None
         self._renderer: Any = None
         self._last_frame: Any = None
-        self._seen: dict[str, Observation] = {}
+        self._observe_idle = observe_idle
 
     # --- PettingZoo ---------------------------------------------------------------------------------
 
@@ -152,6 +156,8 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         ------
         ScenarioError, ValueError : a value out of its range.
         """
+        if seed is not None and not 0 <= seed <= LARGEST_SEED:
+            raise ValueError(f"seed = {seed}: a seed lies between 0 and {LARGEST_SEED}")
         given = dict(options or {})
         unknown = sorted(name for name in given if name not in DRAWN)
         episode = self._draw(seed, {name: value for name, value in given.items() if name in DRAWN})
@@ -207,11 +213,11 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
 
     def state(self) -> npt.NDArray[np.float32]:
         """Return what all agents' detectors show, in one vector, for a central critic; no truth is in it."""
-        parts = [
-            part.ravel()
-            for agent in self.possible_agents
-            for part in (self._seen[agent].context, self._seen[agent].choices, self._seen[agent].mask)
-        ]
+        parts = []
+        for agent in self.possible_agents:
+            mine = self._agents[agent]
+            seen = mine.policy.observer.observe(self.driver.junctions[agent].loop.observed)
+            parts += [seen.context, seen.choices.ravel(), mine.mask]
         return np.concatenate(parts).astype(np.float32)
 
     def render(self) -> Any:
@@ -330,11 +336,13 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         """Return what an agent sees, and note what it may choose."""
         mine, junction, options = self._agents[agent], self.driver.junctions[agent], self.options
         situation = junction.loop.observed
-        observation = mine.policy.observer.observe(situation)
-        mine.has_choice = junction.is_decision_due and int(observation.mask.sum()) > 1
+        is_due = junction.is_decision_due
+        is_shown = is_due or self._observe_idle
+        observation = mine.policy.observer.observe(situation) if is_shown else _nothing_seen()
+        mine.has_choice = is_due and int(observation.mask.sum()) > 1
         if not mine.has_choice:
-            observation = only_staying(observation)
-        mine.mask, self._seen[agent] = observation.mask, observation
+            observation = only_staying(observation if self._observe_idle else _nothing_seen())
+        mine.mask = observation.mask
         critic = critic_vector(junction) if options.critic else None
         return as_observation(observation, options, situation=situation, critic=critic)
 
@@ -362,6 +370,15 @@ IDLE_ROW = STAY_ROW
 """The one legal row of an agent with nothing to decide; it has no effect."""
 
 
+def _nothing_seen() -> Observation:
+    """Return what an agent with nothing to decide sees."""
+    return Observation(
+        np.zeros(len(CONTEXT), dtype=np.float32),
+        np.zeros((N_MAX, len(CHOICE)), dtype=np.float32),
+        np.zeros(N_MAX, dtype=np.bool_),
+    )
+
+
 def _overrides(junction: JunctionDriver) -> Counter[str]:
     """Return how often the guard overruled a junction's choices so far, by reason."""
     return Counter(getattr(junction, "overrides", {}))
@@ -385,17 +402,18 @@ def _options(corridor: Corridor, given: Mapping[str, Any]) -> EnvOptions:
     return options
 
 
-def corridor_env(corridor: str | Path | Corridor = "bukmun_row", **options: Any) -> CorridorEnv:
+def corridor_env(
+    corridor: str | Path | Corridor = "bukmun_row", *, observe_idle: bool = False, **options: Any
+) -> CorridorEnv:
     """Return a corridor's environment.
 
     Parameters
     ----------
-    corridor : name or path of a corridor, or a loaded one.
-    **options : see `CorridorEnv`.
+    corridor, observe_idle, **options : see `CorridorEnv`.
 
     Raises
     ------
     TypeError : an unknown option.
     ValueError, ScenarioError, PlanError : a value out of its range, or the corridor cannot be loaded.
     """
-    return CorridorEnv(corridor, **options)
+    return CorridorEnv(corridor, observe_idle=observe_idle, **options)
