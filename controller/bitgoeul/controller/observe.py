@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .choices import N_MAX, ChoiceRules
 from .clocks import NOT_YET_DS
 from .detection import Snapshot
-from .flows import VehicleFlows
+from .flows import FLOW_MEMORY_S, VehicleFlows
 from .plan import SitePlan
 from .signals import phase_mask
 from .situation import Situation
@@ -274,8 +274,8 @@ class ChoiceObserver:
         view = self._view(situation)
         legal = self._rules.legal(situation)
         choices = np.zeros((N_MAX, len(CHOICE)), dtype=np.float32)
-        choices[: len(legal)] = np.clip(self._rows(view) / _CHOICE_SCALE, 0.0, LIMIT)
-        context = np.clip(self._context(situation, view) / _CONTEXT_SCALE, 0.0, LIMIT)
+        choices[: len(legal)] = _scaled(self._rows(view), _CHOICE_SCALE)
+        context = _scaled(self._context(situation, view), _CONTEXT_SCALE)
         mask = np.zeros(N_MAX, dtype=np.bool_)
         mask[: len(legal)] = legal
         self._observed = (situation.snapshot, Observation(context, choices, mask))
@@ -354,10 +354,10 @@ class ChoiceObserver:
             float(view.waiting.sum()),
             sum(self._flows.counts(now_ds)),
             float(not all(frame.is_healthy for frame in snapshot.frames)),
-            *arrived.sum(axis=1).tolist(),
-            *departed.sum(axis=1).tolist(),
-            float(view.age.max(initial=0.0)),
-            float(view.extension.max(initial=0.0)),
+            *np.add.reduce(arrived, axis=1).tolist(),
+            *np.add.reduce(departed, axis=1).tolist(),
+            max(view.age.tolist()),
+            max(view.extension.tolist()),
             float(sum(service.is_open for service in situation.clocks.services)),
         )
         return np.array(values, dtype=np.float32)
@@ -365,40 +365,44 @@ class ChoiceObserver:
     def _rows(self, view: PhaseView) -> Vector:
         """Return one unscaled row per choice, `(n_choices, len(CHOICE))`."""
         target = np.where(self._is_stay[:, None], view.is_current, self._targets)
+        other = ~target
         starts = target & ~view.is_current
-        leaving = view.is_current & ~target
+        leaving = view.is_current & other
         walks = target & (~view.is_current | view.is_walking)
         lost_s = self._clear_s + self._ped_clear_s * view.is_walking
+        longest, since = _most(target, view.longest, view.since)
+        longest_other, since_other, called = _most(other, view.longest, view.since, view.called)
+        need, lost, extension, left = _most(leaving, view.need, lost_s, view.extension, view.extension_left)
+        flows = np.concatenate((view.arrived, view.departed))
+        flows_served, flows_other = flows @ target.T.astype(np.float32), flows @ other.T.astype(np.float32)
+        n = len(FLOW_MEMORY_S)
         columns = (
             self._is_stay,
             self._stay_s,
             leaving.any(axis=1) & (target & view.is_current).any(axis=1),
             target @ view.vehicles,
-            ~target @ view.vehicles,
-            _most(target, view.longest),
+            other @ view.vehicles,
+            longest,
             target @ view.lanes,
-            _most(~target, view.longest),
+            longest_other,
             10 * (target @ view.arrivals),
-            30 * (~target @ view.arrivals),
+            30 * (other @ view.arrivals),
             walks @ view.waiting,
-            _most(walks, view.oldest),
+            *_most(walks, view.oldest),
             ~walks @ view.waiting,
-            _most(~walks, view.oldest),
-            _most(leaving, view.need),
-            _most(leaving, lost_s),
-            _most(starts, self._commit_s),
-            _most(target, view.since),
-            _most(~target, view.since),
-            self._rules.forcing_age_s - _most(~target, view.called),
-            *(target @ rates for rates in view.arrived),
-            *(~target @ rates for rates in view.arrived),
-            *(target @ rates for rates in view.departed),
-            *(~target @ rates for rates in view.departed),
-            _most(leaving | walks, view.age),
-            _most(leaving, view.extension),
-            _most(leaving, view.extension_left),
+            *_most(~walks, view.oldest),
+            need,
+            lost,
+            *_most(starts, self._commit_s),
+            since,
+            since_other,
+            self._rules.forcing_age_s - called,
+            *(*flows_served[:n], *flows_other[:n], *flows_served[n:], *flows_other[n:]),
+            *_most(leaving | walks, view.age),
+            extension,
+            left,
         )
-        return np.stack(columns, axis=1).astype(np.float32)
+        return np.array(columns, dtype=np.float32).T
 
 
 def _incidence(places: tuple[tuple[int, ...], ...], count: int) -> npt.NDArray[np.float64]:
@@ -409,6 +413,11 @@ def _incidence(places: tuple[tuple[int, ...], ...], count: int) -> npt.NDArray[n
     return matrix
 
 
-def _most(of: npt.NDArray[np.bool_], values: Vector) -> Vector:
-    """Return each row's largest value among the phases it marks; 0 where it marks none."""
-    return np.asarray((of * values).max(axis=1), dtype=np.float32)
+def _most(of: npt.NDArray[np.bool_], *values: Vector) -> Vector:
+    """Return, for each of the values, each row's largest among the phases it marks; 0 where it marks none."""
+    return np.asarray((of * np.array(values)[:, None, :]).max(axis=2), dtype=np.float32)
+
+
+def _scaled(values: Vector, scale: Vector) -> Vector:
+    """Return values over their scale, clipped to 0 .. LIMIT."""
+    return np.asarray(np.minimum(np.maximum(values / scale, 0.0), LIMIT), dtype=np.float32)

@@ -5,6 +5,7 @@ The numbers are those of `bitgoeul.controller.observe`, in training and in the f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from bitgoeul.controller.choices import N_MAX
-from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Observation
+from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Feature, Observation
 from bitgoeul.controller.situation import Situation
 
 from .ablations import ABLATIONS, ablated, check_ablation, observed_needs
@@ -28,6 +29,8 @@ __all__ = [
     "as_observation",
     "check_ablation",
     "critic_vector",
+    "features_table",
+    "flat",
     "observation_space",
     "observed_needs",
 ]
@@ -143,3 +146,13 @@ def flat(observation: Observation) -> npt.NDArray[np.float32]:
         dtype=np.float32,
         casting="unsafe",
     )
+
+
+def features_table(features: Iterable[Feature]) -> str:
+    """Return features as a Markdown table: index, name, meaning, unit, range and scale."""
+    lines = ["| index | name | meaning | unit | range | is 1 at |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {place} | `{each.name}` | {each.meaning} | {each.unit} | 0-{each.most:g} | {each.scale:g} |"
+        for place, each in enumerate(features)
+    ]
+    return "\n".join(lines)
