@@ -114,11 +114,11 @@ def as_observation(
     observation : the controller's.
     options : as for `observation_space`.
     situation : what it was made of; a user's function is given it.
-    critic : what only the critic sees (`critic_vector`); with `options.critic` alone.
+    critic : what only the critic sees (`critic_vector`); None leaves it to the caller to add it.
 
     Raises
     ------
-    ValueError : a user's function without a situation, or `options.critic` without its values.
+    ValueError : a user's function without a situation.
     """
     form = options.observation
     if form == "flat":
@@ -132,9 +132,7 @@ def as_observation(
         "choices": observation.choices,
         "mask": observation.mask.astype(np.int8),
     }
-    if options.critic:
-        if critic is None:
-            raise ValueError("critic=True needs the critic's values")
+    if options.critic and critic is not None:
         parts["critic"] = critic
     return parts
 
