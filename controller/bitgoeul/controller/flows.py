@@ -58,7 +58,7 @@ class VehicleFlows:
         self._memory_s = np.array(memory_s, dtype=np.float64)[:, None]
         self._added_ds = 0
         self._flows = np.zeros((len(memory_s), self._loops_n + len(self._zone_masks)))
-        self._counts = np.zeros(self._loops_n)
+        self._counts = [0.0] * self._loops_n
         self._counted_ds = NOT_YET_DS
 
     def follow(self, snapshot: Snapshot) -> None:
@@ -73,18 +73,17 @@ class VehicleFlows:
     def counts(self, now_ds: int) -> list[float]:
         """Return the average count of each passage detector over the last minute or so. [1/s]"""
         self._add_up(now_ds)
-        averages: list[float] = self._counts.tolist()
-        return averages
+        return self._counts
 
-    def rates(self, now_ds: int) -> tuple[Rates, Rates]:
-        """Return the averages now: arrivals per passage detector, departures per zone. [1/s]
+    def rates(self, now_ds: int) -> Rates:
+        """Return the averages now: arrivals per passage detector, then departures per zone. [1/s]
 
         Returns
         -------
-        Two arrays, `(len(memory_s), n_detectors)`, in the plan's order.
+        `(len(memory_s), n_loops + n_zones)`, each kind in the plan's order.
         """
         self._add_up(now_ds)
-        return self._flows[:, : self._loops_n], self._flows[:, self._loops_n :]
+        return self._flows
 
     def _add_up(self, now_ds: int) -> None:
         """Take the ticks kept into the averages, as of `now_ds`."""
@@ -94,24 +93,25 @@ class VehicleFlows:
         if not self._pending:
             return
         at_ds, shown, detected = zip(*self._pending, strict=True)
+        self._count(at_ds, detected)
         detected = (self._last or detected[0], *detected)
         self._last = detected[-1]
         self._pending.clear()
         size = (len(detected), len(detected[0]))
         table = np.fromiter(chain.from_iterable(detected), np.float64, size[0] * size[1]).reshape(size)
-        self._count(at_ds, table[1:, : self._loops_n])
         rises = table[1:] - table[:-1]
         goes = (np.array(shown)[:, None] & self._zone_masks) != 0
         rises[:, self._loops_n :] *= np.where(goes, -1.0, 0.0)  # what leaves a zone counts, while it may
         weights = np.exp((np.array(at_ds) - now_ds) / (10 * self._memory_s)) / self._memory_s
         self._flows += weights @ np.maximum(rises, 0.0)
 
-    def _count(self, at_ds: tuple[int, ...], passed: Rates) -> None:
+    def _count(self, at_ds: tuple[int, ...], detected: tuple[tuple[int, ...], ...]) -> None:
         """Take the counts of some ticks into their average, tick by tick: the same bits whenever asked."""
-        counts, before_ds = self._counts, self._counted_ds
-        for now_ds, weighted in zip(at_ds, passed * (1 / OCCUPANCY_MEMORY_S), strict=True):
+        rates, before_ds, weight = self._counts, self._counted_ds, 1 / OCCUPANCY_MEMORY_S
+        for now_ds, counts in zip(at_ds, detected, strict=True):
             elapsed_s = FIRST_TICK_S if before_ds < 0 else min((now_ds - before_ds) / 10, LONGEST_TICK_S)
-            counts *= 1 - elapsed_s / OCCUPANCY_MEMORY_S
-            counts += weighted
+            keep = 1 - elapsed_s / OCCUPANCY_MEMORY_S
+            loops = counts[: len(rates)]
+            rates = [rate * keep + count * weight for rate, count in zip(rates, loops, strict=True)]
             before_ds = now_ds
-        self._counted_ds = before_ds
+        self._counts, self._counted_ds = rates, before_ds

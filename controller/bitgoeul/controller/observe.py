@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .choices import N_MAX, ChoiceRules
 from .clocks import NOT_YET_DS
 from .detection import Snapshot
-from .flows import FLOW_MEMORY_S, VehicleFlows
+from .flows import VehicleFlows
 from .plan import SitePlan
 from .signals import phase_mask
 from .situation import Situation
@@ -191,7 +191,8 @@ class PhaseView:
     need : 95 % need of the people on its crossings; 0 unless it is green. [s]
     age : of the oldest of its crossings' newest pictures. [s]
     extension, extension_left : of the extension running on one of its crossings; 0 if none is. [s]
-    arrived, departed : averages of its vehicles, `(len(FLOW_MEMORY_S), n_phases)`. [1/s]
+    flows : averages of its vehicles, arrivals then departures, `(2, n_phases, len(FLOW_MEMORY_S))`. [1/s]
+    all_flows : the same of all vehicles, each counted once, in a row. [1/s]
     is_current, is_walking : it shows green; it shows walk.
     """
 
@@ -207,8 +208,8 @@ class PhaseView:
     age: Vector
     extension: Vector
     extension_left: Vector
-    arrived: Vector
-    departed: Vector
+    flows: Vector
+    all_flows: Vector
     is_current: npt.NDArray[np.bool_]
     is_walking: npt.NDArray[np.bool_]
 
@@ -246,8 +247,7 @@ class ChoiceObserver:
         self._stay_s = np.array([choice.stay_ds / 10 for choice in choices], dtype=np.float32)
         self._targets = np.array([[bool(choice.mask & bit) for bit in self._bits] for choice in choices])
         self._flows = VehicleFlows(plan)
-        self._loop_phases = _incidence(self._loop_places, len(place))
-        self._zone_phases = _incidence(self._zone_places, len(place))
+        self._flow_sums = _flow_sums(self._loop_places, self._zone_places, len(place))
         self._extension_max_s = tuple(plan.extension_max_s(crossing.id) for crossing in plan.crossings)
         self._followed_ds = NOT_YET_DS
         self._observed: tuple[Snapshot, Observation] | None = None
@@ -308,13 +308,8 @@ class ChoiceObserver:
         ]
         numbers = np.array([vehicles, longest, lanes, arrivals, since, called, *people], dtype=np.float32)
         lamps = np.array([[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)])
-        arrived, departed = self._flows.rates(now_ds)
-        parts = [
-            *numbers,
-            (arrived @ self._loop_phases).astype(np.float32),
-            (departed @ self._zone_phases).astype(np.float32),
-            *lamps,
-        ]
+        flows = (self._flow_sums @ self._flows.rates(now_ds).T).astype(np.float32)
+        parts = [*numbers, flows[:-2].reshape(2, count, -1), flows[-2:].ravel(), *lamps]
         return PhaseView(*parts)
 
     def _people(self, situation: Situation) -> tuple[list[float], ...]:
@@ -346,7 +341,6 @@ class ChoiceObserver:
     def _context(self, situation: Situation, view: PhaseView) -> Vector:
         snapshot, now_ds = situation.snapshot, situation.snapshot.now_ds
         greens = [now_ds - c.green_since_ds for c in situation.clocks.phases.values() if c.is_green]
-        arrived, departed = self._flows.rates(now_ds)
         values = (
             min(greens, default=0) / 10,
             float(snapshot.lamps.walk > 0),
@@ -354,8 +348,7 @@ class ChoiceObserver:
             float(view.waiting.sum()),
             sum(self._flows.counts(now_ds)),
             float(not all(frame.is_healthy for frame in snapshot.frames)),
-            *np.add.reduce(arrived, axis=1).tolist(),
-            *np.add.reduce(departed, axis=1).tolist(),
+            *view.all_flows.tolist(),
             max(view.age.tolist()),
             max(view.extension.tolist()),
             float(sum(service.is_open for service in situation.clocks.services)),
@@ -373,9 +366,8 @@ class ChoiceObserver:
         longest, since = _most(target, view.longest, view.since)
         longest_other, since_other, called = _most(other, view.longest, view.since, view.called)
         need, lost, extension, left = _most(leaving, view.need, lost_s, view.extension, view.extension_left)
-        flows = np.concatenate((view.arrived, view.departed))
-        flows_served, flows_other = flows @ target.T.astype(np.float32), flows @ other.T.astype(np.float32)
-        n = len(FLOW_MEMORY_S)
+        both = np.array((target, other), dtype=np.float32)
+        flows = both @ view.flows[:, None]  # (kind, served or not, choice, memory)
         columns = (
             self._is_stay,
             self._stay_s,
@@ -397,7 +389,7 @@ class ChoiceObserver:
             since,
             since_other,
             self._rules.forcing_age_s - called,
-            *(*flows_served[:n], *flows_other[:n], *flows_served[n:], *flows_other[n:]),
+            *flows.transpose(0, 1, 3, 2).reshape(-1, len(target)),
             *_most(leaving | walks, view.age),
             extension,
             left,
@@ -405,11 +397,16 @@ class ChoiceObserver:
         return np.array(columns, dtype=np.float32).T
 
 
-def _incidence(places: tuple[tuple[int, ...], ...], count: int) -> npt.NDArray[np.float64]:
-    """Return a matrix that adds up detectors by phase: 1 where a detector is a phase's."""
-    matrix = np.zeros((len(places), count))
-    for row, each in enumerate(places):
-        matrix[row, list(each)] = 1.0
+def _flow_sums(
+    loop_places: tuple[tuple[int, ...], ...], zone_places: tuple[tuple[int, ...], ...], count: int
+) -> npt.NDArray[np.float64]:
+    """Return the matrix that adds up detectors: loops by phase, zones by phase, all loops, all zones."""
+    loops_n = len(loop_places)
+    matrix = np.zeros((2 * count + 2, loops_n + len(zone_places)))
+    for column, places in enumerate((*loop_places, *zone_places)):
+        kind = int(column >= loops_n)
+        matrix[[kind * count + place for place in places], column] = 1.0
+        matrix[2 * count + kind, column] = 1.0
     return matrix
 
 
