@@ -244,7 +244,7 @@ class ServiceBound:
     ) -> float:
         """Return how long a phase waits at most after a tick of these orders. [s]"""
         times = self._times
-        if not lamps.green:
+        if not (lamps.green or lamps.walk):
             return self._led_s(number, position, since_ds)
         takes_s = times.in_order_s(number, position, since_ds)
         ending = lamps.green & ~commands.hold

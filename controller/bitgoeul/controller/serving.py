@@ -128,14 +128,17 @@ class ServiceTimes:
         rests : phases that would rest in walk, as a mask.
         skipped : per ring, phases it was not to serve next when its last green ended.
         """
-        newest = [self._newest(ring) for ring in range(len(self.rings))]
-        lit = [self.places[number][1] for number in newest if number and lamps.green & phase_bit(number)]
+        leading = lamps.walk & ~lamps.green
+        newest = [self._newest(ring, leading) for ring in range(len(self.rings))]
+        lit = [self.places[n][1] for n in newest if n and (lamps.green | leading) & phase_bit(n)]
         ended_ds = self._clocks.phases
         here = lit[0] if lit else self._last_barrier(newest)
         stretches = []
         for ring, number in enumerate(newest):
             if not number or self.places[number][1] != here:
                 stretches.append(Stretch(0, -1, 0.0))
+            elif leading & phase_bit(number):  # its green is about to start
+                stretches.append(Stretch(0, self._place(number) - 1, 0.0))
             elif lamps.green & phase_bit(number):
                 stretches.append(self._green(number, lamps, now_ds, rests))
             else:
@@ -146,11 +149,11 @@ class ServiceTimes:
                 stretches.append(Stretch(number, place, left_s, 0.0, left_out, since_ds))
         return Position(here, tuple(stretches))
 
-    def _newest(self, ring: int) -> int:
-        """Return the phase of a ring that is green, or was last."""
+    def _newest(self, ring: int, leading: int) -> int:
+        """Return the phase of a ring that is green, or about to be, or was last."""
         clocks = self._clocks.phases
         numbers = [number for barrier in self.rings[ring] for number in barrier]
-        green = [number for number in numbers if clocks[number].is_green]
+        green = [number for number in numbers if clocks[number].is_green or leading & clocks[number].bit]
         if green:
             return green[0]
         latest = max(numbers, key=lambda number: clocks[number].green_ended_ds, default=0)
