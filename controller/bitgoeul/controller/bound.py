@@ -203,7 +203,7 @@ class ServiceBound:
         for (is_walk, number), since_ds in waits.items():
             takes_s = self._takes_s(number, commands, lamps, position, since_ds)
             if is_walk:
-                takes_s = self._walk_takes_s(number, commands, position, now_ds, takes_s)
+                takes_s = self._walk_takes_s(number, commands, now_ds, takes_s)
             left_s = self._limit_s - (now_ds - since_ds) / 10 - takes_s
             slack_s = min(slack_s, left_s)
             if left_s < 0:
@@ -226,17 +226,14 @@ class ServiceBound:
         )
         return Position(position.barrier, rings)
 
-    def _walk_takes_s(  # noqa: PLR0913 - the phase, the orders, and where things stand
-        self, number: int, commands: Commands, position: Position, now_ds: int, green_s: float
-    ) -> float:
+    def _walk_takes_s(self, number: int, commands: Commands, now_ds: int, green_s: float) -> float:
         """Return how long a walk waits at most whose phase is green again after `green_s`. [s]"""
         times = self._times
         delay_s = times.delay_left_s(number, now_ds)
         if delay_s is not None:
             return delay_s
         if commands.ped_omit & phase_bit(number):  # green without walk, then all others
-            after_s = times.rest_s(position) + times.after_group_s(number, position.barrier)
-            green_s = max(green_s, after_s) + times.service_s[number]
+            green_s += sum(times.groups_s)
         return green_s + times.walk_delay_s[number]
 
     def _takes_s(
