@@ -44,7 +44,9 @@ def situation(plan, green, *, age_s=100.0, yellow=(), walk=(), clear=(), called=
     snapshot = Snapshot(now_ds, lamps, NO_CALLS, (0,) * len(plan.zone_detectors), (), frames)
     found = Situation(plan, snapshot, clocks, NeedEstimator(plan))
     found.bound.follow(snapshot)
-    found.bound._since_ds.update({n: now_ds - round(waited_s * 10) for n, waited_s in (waiting or {}).items()})
+    found.bound._since_ds.update(
+        {n: now_ds - round(waited_s * 10) for n, waited_s in (waiting or {}).items()}
+    )
     return found
 
 

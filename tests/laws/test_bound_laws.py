@@ -1,4 +1,4 @@
-"""The mask and the guard agree on the service bound: what is legal is not overruled for what can be foreseen."""
+"""The mask and the guard agree on the bound: what is legal is not overruled for what can be foreseen."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bitgoeul.controller.signals import Calls, phases_in
 
 MINUTES = 10
 SPEED_MPS = (0.5, 0.8, 1.2)
+STARTS = ("walk", "clear")
 
 
 class AnyChoice:
@@ -53,13 +54,13 @@ class Judge:
 def crowds(draw, plan):
     """Return people who walk in the first services of each crossing, some too slow for any extension."""
     return [
-        Walker(index, service, draw(st.sampled_from(("walk", "clear"))), 0.5, draw(st.sampled_from(SPEED_MPS)))
+        Walker(index, service, draw(st.sampled_from(STARTS)), 0.5, draw(st.sampled_from(SPEED_MPS)))
         for index in range(len(plan.crossings))
         for service in range(draw(st.integers(0, 8)))
     ]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 1 << 30), form=st.sampled_from(("P", "R")))
 def test_a_legal_choice_is_never_overruled_for_the_bound(data, seed, form):
     plan = data.draw(random_plans())
@@ -72,6 +73,5 @@ def test_a_legal_choice_is_never_overruled_for_the_bound(data, seed, form):
     junction = Junction(plan, policy, street, guard=Guard(plan, form=form), calls=calls)
     judge = Judge(junction, plan, calls)
     junction.run(60 * MINUTES, each_tick=judge)
-    assert policy.decisions
     assert not judge.late
     assert not judge.forced

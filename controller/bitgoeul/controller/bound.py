@@ -41,8 +41,8 @@ MARGIN_S = 2.0
 """Orders are put aside so long before it would be too late: ticks. [s]"""
 FORESIGHT_S = 1.0
 """A choice is legal if it passes with so much more in hand: lamps are read on ticks. [s]"""
-LEAST_SLACK_DS = 5
-"""Orders that passed are asked about again after this long at the earliest: a tick. [0.1 s]"""
+LEAST_SLACK_DS = 1
+"""Orders that passed are asked about again after this long at the earliest. [0.1 s]"""
 
 
 def forcing_age_s(plan: SitePlan) -> float:
@@ -272,7 +272,7 @@ class ServiceBound:
         )
 
     def _led_s(self, number: int, position: Position, since_ds: int) -> float:
-        """Return how long a phase waits at most while no green is shown: what follows was chosen before. [s]"""
+        """Return how long a phase waits at most while no green is shown: what follows is chosen. [s]"""
         times, (barrier, rings) = self._times, position
         in_order_s = times.in_order_s(number, position, since_ds)
         omitted = self._ends[0].phase_omit
@@ -357,7 +357,7 @@ class ServiceBound:
         """Return how long phases that begin together take at most until a choice is due. [s]"""
         pairs = [self._settle_s[number] for number in phases if number]
         least_s = max(first_s for first_s, _ in pairs)
-        if all(first_s == least_s or first_s == last_s for first_s, last_s in pairs):
+        if all(first_s in (least_s, last_s) for first_s, last_s in pairs):
             return least_s
         return max(last_s for _, last_s in pairs)
 

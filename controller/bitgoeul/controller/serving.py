@@ -279,7 +279,7 @@ class ServiceTimes:
         )
 
     def _ahead_s(self, ring: int, barrier: int, place: int) -> float:
-        """Return how long a ring takes in a group after a place; a conditional phase may come once more. [s]"""
+        """Return how long a ring takes in a group after a place, a conditional phase again included. [s]"""
         sequence = self.rings[ring][barrier]
         return self._sum_s(sequence[place + 1 :]) + (
             self._again_s[ring][barrier] if place < len(sequence) else 0.0
