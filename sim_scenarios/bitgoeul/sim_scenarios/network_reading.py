@@ -211,7 +211,7 @@ class _Reader:
         walks = {n: links for n, links in self._links.items() if n not in vehicles}
         if not vehicles:
             raise self._fault("has no link for vehicles; name a junction that has")
-        self._check_numbers()
+        self._check_numbers(vehicles)
         nodes = sorted({link.getFrom().getToNode().getID() for each in vehicles.values() for link in each})
         if len(nodes) > 1:
             raise self._fault(f"has links at {len(nodes)} junctions ({', '.join(nodes)}); one can be served")
@@ -226,8 +226,11 @@ class _Reader:
             warnings=tuple(self._warnings),
         )
 
-    def _check_numbers(self) -> None:
+    def _check_numbers(self, vehicles: Mapping[int, Sequence[Any]]) -> None:
         """Refuse links that no head of a plan could drive."""
+        for number in sorted(vehicles):
+            if len(_ends(vehicles[number])) > 1:
+                raise self._fault(f"drives several streams by link {number}; give each a link of its own")
         numbers = sorted(self._links)
         programs = self._net.getTLS(self._light).getPrograms().values()
         lit = {len(phase.state) for program in programs for phase in program.getPhases()}
@@ -256,13 +259,9 @@ class _Reader:
         leg_out = {leg.edge_out: leg for leg in legs if leg.edge_out}
         streams: dict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
         for number in sorted(links):
-            ends = {(link.getFrom().getID(), link.getTo().getID()) for link in links[number]}
-            if len(ends) > 1:
-                raise self._fault(f"drives several streams by link {number}; give each a link of its own")
-            for link in links[number]:
-                if not link.getViaLaneID():
-                    raise self._fault("has no lanes inside its junction; build it with internal links")
-            ((from_edge, to_edge),) = ends
+            if not all(link.getViaLaneID() for link in links[number]):
+                raise self._fault("has no lanes inside its junction; build it with internal links")
+            ((from_edge, to_edge),) = _ends(links[number])
             streams[leg_in[from_edge].id, leg_out[to_edge].id][number] = links[number][0]
         by_id = {leg.id: leg for leg in legs}
         turns = {pair: _turn(by_id[pair[0]], by_id[pair[1]], found) for pair, found in streams.items()}
@@ -385,6 +384,10 @@ def bound(leg: str) -> str:
 
 def _is_for_vehicles(links: Sequence[Any]) -> bool:
     return all(link.getFrom().getFunction() == link.getTo().getFunction() == "" for link in links)
+
+
+def _ends(links: Sequence[Any]) -> set[tuple[str, str]]:
+    return {(link.getFrom().getID(), link.getTo().getID()) for link in links}
 
 
 def _is_crossing(edge: Any) -> bool:
