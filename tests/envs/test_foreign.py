@@ -176,11 +176,12 @@ def test_an_hour_is_refused_because_the_route_file_settles_it(tmp_path):
         junction_env(*bundled("single-intersection"), hour="peak")
 
 
-def test_a_run_that_ends_before_anybody_departs_is_refused(tmp_path):
-    net, routes = network(tmp_path, FOUR)
-    routes.write_text('<routes><trip id="a" from="w_J" to="J_e" depart="9000"/></routes>', encoding="utf-8")
-    with pytest.raises(ScenarioError, match="first departure is at 9000 s"):
-        junction_env(net, routes, minutes=5)
+def test_a_route_file_that_begins_at_seven_is_moved_to_the_warm_up(opened):
+    net, routes = bundled("RESCO/cologne1")
+    env = opened(net, routes, minutes=1)
+    assert any("moved back by 25200 s" in line for line in env.site.explain())
+    env.reset(seed=1)
+    assert env._driver.connection.vehicle.getIDCount() > 10
 
 
 def test_a_route_over_unknown_edges_is_refused_at_reset(tmp_path, opened):

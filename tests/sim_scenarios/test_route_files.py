@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from bitgoeul.sim_scenarios.route_files import read_route_demand
+from bitgoeul.sim_scenarios.route_files import moved_to_begin, read_route_demand
 
 FLOWS = {
     'number="30"': 30.0,
@@ -50,3 +50,23 @@ def test_vehicles_trips_and_persons_count_one_each_also_compressed(tmp_path):
     demand = read_route_demand(path)
     assert (demand.vehicles_n, demand.persons_n) == (2.0, 5.0)
     assert (demand.begin_s, demand.end_s) == (0.0, 60.0)
+
+
+def test_a_file_that_begins_late_is_copied_with_its_times_moved_back(tmp_path):
+    path = tmp_path / "x.rou.xml"
+    path.write_text(
+        '<routes><trip id="a" from="e" to="f" depart="7210.50"><stop edge="e" until="7300"/></trip>'
+        '<flow id="b" begin="2:00:30" period="10"/><person id="p" depart="triggered"/></routes>',
+        encoding="utf-8",
+    )
+    demand = read_route_demand(path)
+    before = path.read_bytes()
+    moved = moved_to_begin(demand, tmp_path / "copies")
+    assert path.read_bytes() == before
+    text = moved.path.read_text(encoding="utf-8")
+    assert 'depart="10.50"' in text
+    assert 'until="100.00"' in text
+    assert 'begin="30.00"' in text
+    assert 'end="79200.00"' in text  # a flow without an end lasts to the end of the day
+    assert 'depart="triggered"' in text
+    assert (moved.begin_s, moved.moved_s) == (10.5, 7200.0)
