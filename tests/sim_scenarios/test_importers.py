@@ -172,6 +172,17 @@ def test_the_network_stays_as_it_is_and_the_program_stands_beside_it(tmp_path, r
     assert {lane for _, lane in loops} == {each.sumo_id for each in site.plan.zone_detectors}
 
 
+def test_what_has_no_signal_is_said_and_left_out(tmp_path, routes):
+    network = built(tmp_path, FOUR)
+    whole = site_from_network(network, routes).plan
+    last = max(whole.crossings, key=lambda each: each.sumo_link)
+    network = changed(network, rf' tl="J" linkIndex="{last.sumo_link}"', "")
+    network = changed(network, r'(state="\w*)\w"/>', r'\1"/>')
+    site = site_from_network(network, routes)
+    assert [each.id for each in site.plan.crossings] == [e.id for e in whole.crossings if e.id != last.id]
+    assert any(f"crossing {last.sumo_edge} has no signal" in line for line in site.explain())
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 

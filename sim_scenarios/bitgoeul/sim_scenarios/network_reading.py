@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -201,7 +201,6 @@ class _Reader:
                 for link in lane.getOutgoing():
                     if link.getTLSID() == light and link.getTLLinkIndex() >= 0:
                         self._links[link.getTLLinkIndex()].append(link)
-        self._warnings: list[str] = []
 
     def _fault(self, text: str) -> ScenarioError:
         return ScenarioError(f"{self._where} {text}")
@@ -223,8 +222,24 @@ class _Reader:
             legs=legs,
             movements=self._movements(vehicles, legs),
             crossings=self._crossings(walks, legs),
-            warnings=tuple(self._warnings),
+            warnings=tuple(self._without_signal(nodes[0], legs)),
         )
+
+    def _without_signal(self, node: str, legs: Sequence[JunctionLeg]) -> Iterator[str]:
+        """Yield what the junction has without a signal, and the plan therefore not."""
+        links = [link for found in self._links.values() for link in found]
+        signalled = {end.getID() for link in links for end in (link.getFrom(), link.getTo())}
+        for edge in self._net.getEdges():
+            name = edge.getID()
+            if _is_crossing(edge) and name.startswith(f":{node}_c") and name not in signalled:
+                yield f"crossing {name} has no signal and is left to SUMO's right of way"
+        for leg in (leg for leg in legs if leg.edge_in):
+            lanes = [lane for lane in self._net.getEdge(leg.edge_in).getLanes() if is_vehicle_lane(lane)]
+            free = [
+                k for lane in lanes for k in lane.getOutgoing() if _is_for_vehicles([k]) and not k.getTLSID()
+            ]
+            if free:
+                yield f"leg {leg.id} has {len(free)} ways without a signal, left to SUMO's right of way"
 
     def _check_numbers(self, vehicles: Mapping[int, Sequence[Any]]) -> None:
         """Refuse links that no head of a plan could drive."""
