@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import subprocess
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from bitgoeul.envs.world import JunctionDriver, Simulation
 from bitgoeul.sim_scenarios.build import netconvert_path
 from bitgoeul.sim_scenarios.catalog import load_site
 from bitgoeul.sim_scenarios.importers import PERIOD, site_from_network
+from bitgoeul.sim_scenarios.matrix import junction_shapes, line_distance_m, ways_apart_m
 
 pytestmark = pytest.mark.sumo
 
@@ -85,12 +87,41 @@ def opened():
         env.close()
 
 
+def shown_together(site, rows) -> set[frozenset[str]]:
+    """Return which protected streams and crossings were green at once, by SUMO's letters alone."""
+    links = {link: each.id for each in site.plan.movements for link in each.sumo_links}
+    links.update({each.sumo_link: each.id for each in site.plan.crossings})
+    together: set[frozenset[str]] = set()
+    for row in set(rows):
+        green = [links[link] for link, letter in enumerate(row) if letter == "G"]
+        together.update(frozenset(pair) for pair in combinations(green, 2) if pair[0] != pair[1])
+    return together
+
+
+def meet_on_the_ground(site) -> set[frozenset[str]]:
+    """Return which streams cut through each other or over a crossing, by the network's lanes alone."""
+    shapes = junction_shapes(site.plan, site.imported.net_file, "test")
+    meet: set[frozenset[str]] = set()
+    for one, other in combinations(site.plan.movements, 2):
+        if one.from_leg != other.from_leg:
+            ways = product(shapes.ways[one.id], shapes.ways[other.id])
+            if any(ways_apart_m(a, b) == 0.0 for a, b in ways):
+                meet.add(frozenset((one.id, other.id)))
+    for movement, crossing in product(site.plan.movements, site.plan.crossings):
+        band = shapes.bands[crossing.id].points
+        if any(line_distance_m(way.points, band) == 0.0 for way in shapes.ways[movement.id]):
+            meet.add(frozenset((movement.id, crossing.id)))
+    return meet
+
+
 def test_ten_minutes_of_the_fixed_plan_never_conflict_and_let_everybody_through(files):
     site = site_from_network(*files)
     simulation = Simulation(site, seed=1, hour=PERIOD, end_s=RUN_S)
     try:
         controller = make_controller(parse_controller("fixed"), site.plan, PolicyOptions())
-        driver = JunctionDriver(simulation.connection, site.plan, controller, detector="perfect", seed=1)
+        driver = JunctionDriver(
+            simulation.connection, site.plan, controller, detector="perfect", seed=1, is_recording=True
+        )
         arrived: set[str] = set()
         departed: set[str] = set()
         while driver.now_ds < RUN_S * 10:
@@ -98,6 +129,9 @@ def test_ten_minutes_of_the_fixed_plan_never_conflict_and_let_everybody_through(
             arrived.update(simulation.connection.simulation.getArrivedIDList())
             departed.update(simulation.connection.simulation.getDepartedIDList())
         assert driver.backend.alarms == []
+        rows = [row for _, row in driver.backend.row_changes]
+        assert len(set(rows)) > 4
+        assert not shown_together(site, rows) & meet_on_the_ground(site)
         assert simulation.connection.simulation.getStartingTeleportNumber() == 0
         assert len(departed) >= 50
         assert len(arrived) > 0.7 * len(departed)
