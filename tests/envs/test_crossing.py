@@ -292,6 +292,13 @@ def test_each_step_can_be_drawn_the_last_one_too(make_env, mode):
         assert not np.array_equal(frames[0], frames[-1])
 
 
+def test_a_window_without_a_display_is_refused_in_one_line(make_env, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    env = make_env(minutes=1, render_mode="human")
+    with pytest.raises(ScenarioError, match="SUMO ended at start with code 1; sumo-gui needs a display"):
+        env.reset(seed=3)
+
+
 def test_without_a_render_mode_nothing_is_drawn(env):
     env.reset(seed=3)
     assert env.render() is None

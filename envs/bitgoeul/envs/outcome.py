@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitgoeul.controller.audit import Extension
 from bitgoeul.sim_scenarios.catalog import Site
 from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
@@ -72,4 +73,14 @@ def count_so_far(simulation: Simulation, driver: JunctionDriver) -> Row:
         "vehicles_unserved_n": len(connection.simulation.getPendingVehicles()),
         "vehicles_unfinished_n": len(connection.vehicle.getIDList()),
         "trace_hash": driver.trace.hexdigest,
+    }
+
+
+def extension_row(extension: Extension) -> Row:
+    """Return an extension as a row of the store."""
+    return {
+        "crossing": extension.crossing,
+        "started_s": extension.started_ds / 10,
+        "seconds": extension.seconds,
+        "reason": extension.reason,
     }

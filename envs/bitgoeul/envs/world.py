@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import sumolib
 
-from bitgoeul.controller.audit import Extension
 from bitgoeul.controller.backends.sumo import as_fault
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.guard import Guard
@@ -50,7 +49,7 @@ from bitgoeul.sim_scenarios.simulation import (
 
 from .detector import preset
 from .measures import Measures
-from .outcome import result_columns
+from .outcome import extension_row, result_columns
 from .street import EmulatedStreet
 from .strip import StripRecorder
 
@@ -379,7 +378,8 @@ def _await_port(port: int, process: subprocess.Popen[bytes], *, tries: int = 200
     """
     for _ in range(tries):
         if process.poll() is not None:
-            raise ScenarioError(f"SUMO ended at start with code {process.returncode}")
+            hint = "; sumo-gui needs a display" if "sumo-gui" in str(process.args) else ""
+            raise ScenarioError(f"SUMO ended at start with code {process.returncode}{hint}")
         with socket.socket() as probe:
             probe.settimeout(0.1)
             # A bound port refuses a second bind: SUMO accepts one connection only, so none is made.
@@ -491,14 +491,4 @@ def _row(
         "seed": spec.seed,
         "minutes": spec.minutes,
         **result_columns(site, driver, events, outputs, spec.end_s),
-    }
-
-
-def extension_row(extension: Extension) -> dict[str, Any]:
-    """Return an extension as a row of the store."""
-    return {
-        "crossing": extension.crossing,
-        "started_s": extension.started_ds / 10,
-        "seconds": extension.seconds,
-        "reason": extension.reason,
     }
