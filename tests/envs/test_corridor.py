@@ -335,6 +335,32 @@ def test_rewards_sum_to_the_corridors_person_seconds_over_its_scale(make_env):
         env.step({})
 
 
+def test_agents_decide_at_whole_seconds_only_and_the_guard_overrules_no_legal_choice(make_env):
+    env = make_env(minutes=3)
+    env.reset(seed=4)
+    decided, rng = [], np.random.default_rng(4)
+
+    def noted(agent, policy):
+        choose = policy._chooser.choose
+
+        def note(observation):
+            decided.append((agent, env.driver.now_ds))
+            return choose(observation)
+
+        policy._chooser.choose = note
+
+    for agent, mine in env._agents.items():
+        noted(agent, mine.policy)
+    asked_n = 0
+    while env.agents:
+        legal = {agent: np.flatnonzero(env.action_masks(agent)) for agent in env.agents}
+        asked_n += sum(len(rows) > 1 for rows in legal.values())
+        *_, infos = env.step({agent: int(rng.choice(rows)) for agent, rows in legal.items()})
+        assert not any(info["illegal_action"] or info["overrides"] for info in infos.values())
+    assert len(decided) >= asked_n > 5
+    assert all(now_ds % 10 == 0 for _, now_ds in decided)
+
+
 def test_elapsed_runs_from_decision_to_decision_and_dropping_idle_steps_keeps_the_return(make_env):
     env = make_env(minutes=2)
     played = play(env, 3, steps=120)

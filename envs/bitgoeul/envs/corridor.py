@@ -54,8 +54,16 @@ class GridPolicy(AgentPolicy):
     """Carries out an agent's actions; its decisions are due at whole seconds only."""
 
     def is_due(self, situation: Situation) -> bool:
-        """Tell whether a decision is due in this situation."""
-        return super().is_due(situation) and situation.snapshot.now_ds % GRID_DS == 0
+        """Tell whether a decision is due in this situation.
+
+        Between the seconds only calls and the service bound are followed: nothing else would be taken up.
+        """
+        situation.bound.follow(situation.snapshot)
+        is_on_grid = situation.snapshot.now_ds % GRID_DS == 0
+        if is_on_grid or situation.bound.is_forcing or not self.rules.is_settled(situation):
+            return super().is_due(situation)
+        self.observer.follow(situation)
+        return False
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
