@@ -235,7 +235,7 @@ class Simulation:
 
     def _arguments(self) -> list[str]:
         """Return SUMO's arguments for the present run, its output folder made."""
-        self.outputs.mkdir()
+        self.outputs.mkdir(exist_ok=True)
         return as_arguments({**self._options, **output_options(self.outputs)})
 
     def _open(self) -> Any:
@@ -283,8 +283,8 @@ class Simulation:
         ------
         ScenarioError : SUMO refuses the files.
         """
-        last = self.outputs
-        self._runs += 1
+        # The folder is used again: SUMO writes over all but the warnings, of which there may be none.
+        (self.outputs / "warnings.txt").unlink(missing_ok=True)
         arguments = self._arguments()
         try:
             if self._is_in_process and self._is_concluded:
@@ -294,7 +294,6 @@ class Simulation:
         except Exception as error:
             raise ScenarioError(f"SUMO did not load the run: {as_fault(error)}") from error
         self._is_concluded = False
-        shutil.rmtree(last, ignore_errors=True)
 
     def conclude(self) -> Path:
         """End the run so that SUMO writes its outputs, and keep SUMO for `load`.
@@ -303,14 +302,16 @@ class Simulation:
         -------
         The folder of the outputs, which stands until the next `load` or `close`.
         """
-        ended = self.outputs
         if self._is_in_process:
             self.connection.close()
             self._is_concluded = True
-        else:  # a SUMO of its own writes them when it is given another run, and would end if closed
-            self.restart()
-            self.connection.simulation.getTime()
-        return ended
+            return self.outputs
+        # A SUMO of its own would end if closed; it writes its outputs when it is given another run.
+        if self._runs:
+            shutil.rmtree(self.folder / str(self._runs - 1), ignore_errors=True)
+        self.restart()
+        self.connection.simulation.getTime()
+        return self.folder / str(self._runs - 1)
 
     def finish(self) -> None:
         """End the run so that SUMO writes its outputs; the folder stays until `close`."""
