@@ -317,7 +317,7 @@ class ServiceBound:
         times, now_ds = self._times, snapshot.now_ds
         position = self._position(snapshot.lamps, now_ds, rests)
         target = phase_mask(number for number in phases if number)
-        if target & snapshot.lamps.green:
+        if barrier == position.barrier and target & snapshot.lamps.green:
             return self._foresees_moves(position, phases, now_ds, target & ~snapshot.lamps.green)
         in_group = position.barrier == barrier and all(
             not number or times.rings[ring][barrier].index(number) > own.place
@@ -326,8 +326,8 @@ class ServiceBound:
         if in_group:
             return self._foresees_moves(position, phases, now_ds, target)
         green = [own for own in position.rings if own.number]
-        green_s = max(own.left_s - times.clear_s(own.number) for own in green)
-        clear_s = max(times.clear_s(own.number) for own in green)
+        green_s = max((own.left_s - times.clear_s(own.number) for own in green), default=0.0)
+        clear_s = max((times.clear_s(own.number) for own in green), default=0.0)
         if not self._all_in_time(now_ds, _later(position, green_s), green_s):
             return False
         settles_s = self._settles_s(phases)
