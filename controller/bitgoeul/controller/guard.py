@@ -152,6 +152,11 @@ class Guard:
         self._quiet_requests: tuple[CrossingRequest, ...] = ()
         self.released_on_person = 0
 
+    def extension_max_s(self, crossing: str) -> float:
+        """Return the longest extension of a crossing, for a person who is surely there. [s]"""
+        replaced_s = self._extension_max_s
+        return self._plan.extension_max_s(crossing) if replaced_s is None else replaced_s
+
     def attach(self, clocks: SignalClocks) -> None:
         """Bind to the clocks of the loop that asks for verdicts."""
         plan, limits = self._plan, self._plan.limits

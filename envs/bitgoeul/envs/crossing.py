@@ -42,7 +42,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
     Parameters
     ----------
-    site : registered name or path of a site.
+    site : registered name or path of a site, or a `Site` (`foreign.junction_env`).
     hour : demand period or hour of the day.
     minutes : length of an episode after the warm-up. [min]
     detector : preset of the emulated detector.
@@ -67,7 +67,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
     def __init__(  # noqa: PLR0913 - one keyword per option, as Gymnasium passes them
         self,
-        site: str = "bukmun_5",
+        site: str | Site = "bukmun_5",
         *,
         hour: str = "peak",
         minutes: int = 60,
@@ -79,7 +79,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = render_mode
-        self.site: Site = load_site(site)
+        self.site: Site = site if isinstance(site, Site) else load_site(site)
         self._hour, self._detector = hour, detector
         self._form, self._extension_max_s = form, extension_max_s
         self._strict, self._backend = strict, backend

@@ -64,6 +64,8 @@ def mean_occupancy(site: Site) -> float:
 
 def persons_per_second(site: Site, hour: str) -> float:
     """Return persons arriving, walkers and people in vehicles. [1/s]"""
+    if site.imported is not None:
+        return site.imported.routes.persons_per_s
     demand, period = site.demand, site.demand.period(hour)
     vehicles_per_h = sum(
         approach.veh_per_h(turn) for approach in demand.approaches for turn in ("left", "through", "right")

@@ -199,8 +199,11 @@ class Simulation:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
             network = build_network(site)
-            routes = self.folder / "routes.rou.xml"
-            write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
+            if site.imported is not None:
+                routes = site.imported.routes.path
+            else:
+                routes = self.folder / "routes.rou.xml"
+                write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
             options = sumo_options(
                 network=network.net_path,
                 additional=network.additional_path,

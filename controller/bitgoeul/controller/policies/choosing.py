@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..choices import Choice, ChoiceRules
-from ..observe import ChoiceObserver, Observation
+from ..observe import ChoiceObserver, NeedReader, Observation
 from ..plan import SitePlan
 from ..situation import Proposal, Situation
 
@@ -41,6 +41,7 @@ class ChoicePolicy:
     name : policy name.
     plan : the site.
     chooser : who picks.
+    needs : what it sees as the need of people; None is the controller's own estimate.
 
     Notes
     -----
@@ -52,10 +53,12 @@ class ChoicePolicy:
 
     reads_vehicles = True
 
-    def __init__(self, name: str, plan: SitePlan, chooser: Chooser) -> None:
+    def __init__(
+        self, name: str, plan: SitePlan, chooser: Chooser, *, needs: NeedReader | None = None
+    ) -> None:
         self.name = name
         self.rules = ChoiceRules(plan)
-        self.observer = ChoiceObserver(plan, self.rules)
+        self.observer = ChoiceObserver(plan, self.rules, needs=needs)
         self._chooser = chooser
         self._commitment: Commitment | None = None
         self._proposals: dict[tuple[str, int], Proposal] = {}
