@@ -50,6 +50,7 @@ from bitgoeul.sim_scenarios.simulation import (
 
 from .detector import preset
 from .measures import Measures, run_health, summarise, vehicle_measures
+from .result import mark_jammed
 from .street import EmulatedStreet
 from .strip import StripRecorder
 
@@ -162,6 +163,10 @@ class JunctionDriver(SumoJunction):
         self.walkers, self.detector = street.walkers, street.detector
         maxima = None if extension_max_s is None else {c.id: extension_max_s for c in plan.crossings}
         self.measures = Measures(plan, self.walkers, connection, WARMUP_DS, maxima)
+        self.crossing_edges = {
+            crossing.id: layout.edge
+            for crossing, layout in zip(plan.crossings, self.walkers.layouts, strict=True)
+        }
         super().__init__(connection, plan, *controller, street, warmup_ds=WARMUP_DS)
         self.lamp_listeners.append(self.measures.lamps_changed)
         if is_recording:
@@ -424,6 +429,7 @@ def _row(
     occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
     vehicles = vehicle_measures(outputs / "tripinfo.xml", WARMUP_S, spec.end_s, occupancy)
     health = run_health(outputs / "statistics.xml", outputs / "warnings.txt")
+    mark_jammed(events, health.jams, driver.crossing_edges)
     return {
         "site": driver.plan.site.id,
         "controller": spec.controller,
