@@ -317,7 +317,7 @@ class ServiceBound:
         times, now_ds = self._times, snapshot.now_ds
         position = self._position(snapshot.lamps, now_ds, rests)
         target = phase_mask(number for number in phases if number)
-        if target & snapshot.lamps.green:
+        if barrier == position.barrier and target & snapshot.lamps.green:
             return self._foresees_moves(position, phases, now_ds, target & ~snapshot.lamps.green)
         in_group = position.barrier == barrier and all(
             not number or times.rings[ring][barrier].index(number) > own.place
@@ -326,8 +326,8 @@ class ServiceBound:
         if in_group:
             return self._foresees_moves(position, phases, now_ds, target)
         green = [own for own in position.rings if own.number]
-        green_s = max(own.left_s - times.clear_s(own.number) for own in green)
-        clear_s = max(times.clear_s(own.number) for own in green)
+        green_s = max((own.left_s - times.clear_s(own.number) for own in green), default=0.0)
+        clear_s = max((times.clear_s(own.number) for own in green), default=0.0)
         if not self._all_in_time(now_ds, _later(position, green_s), green_s):
             return False
         settles_s = self._settles_s(phases)
@@ -339,7 +339,8 @@ class ServiceBound:
         times, barrier = self._times, position.barrier
         fresh = times.fresh(barrier, phases)
         moves = [bool(number and moving & phase_bit(number)) for number in phases]
-        last_s = max(own.left_s for own, moved in zip(position.rings, moves, strict=True) if moved)
+        pairs = list(zip(position.rings, moves, strict=True))
+        last_s = max((own.left_s for own, moved in pairs if moved), default=0.0)
         for number in phases_in(moving):  # served, perhaps after those passed over, should the orders change
             before_s = times.in_order_s(number, position)
             for waits in (self._since_ds, self._walk_since_ds):
@@ -356,10 +357,10 @@ class ServiceBound:
     def _settles_s(self, phases: tuple[int, ...]) -> float:
         """Return how long phases that begin together take at most until a choice is due. [s]"""
         pairs = [self._settle_s[number] for number in phases if number]
-        least_s = max(first_s for first_s, _ in pairs)
+        least_s = max((first_s for first_s, _ in pairs), default=0.0)
         if all(first_s in (least_s, last_s) for first_s, last_s in pairs):
             return least_s
-        return max(last_s for _, last_s in pairs)
+        return max((last_s for _, last_s in pairs), default=0.0)
 
     def _all_in_time(self, now_ds: int, position: Position, passed_s: float, served: int = 0) -> bool:
         """Tell whether all who wait now, and are not served before, are in time from a position to come."""

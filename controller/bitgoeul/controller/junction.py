@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -116,6 +117,16 @@ class SumoJunction:
             self.loop.take_over(self.policy, self.guard)
         self._street_observe(self.now_ds)
         self.loop.observe()
+
+    @property
+    def overrides(self) -> Counter[str]:
+        """Choices that the guard put aside so far, by reason, each once."""
+        return self.loop.counts.overrides
+
+    @property
+    def delayed(self) -> Counter[str]:
+        """Gos that began later because of an extension, by its reason, each once a reason."""
+        return self.loop.counts.delayed
 
     @property
     def is_decision_due(self) -> bool:

@@ -10,6 +10,7 @@ from bitgoeul.sim_scenarios.catalog import Site
 from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .measures import run_health, summarise, vehicle_measures
+from .result import mark_jammed
 
 if TYPE_CHECKING:
     from .world import JunctionDriver, Simulation
@@ -30,11 +31,13 @@ def result_columns(site: Site, driver: JunctionDriver, events: list[Row], output
     """
     duration_s = end_s - WARMUP_S
     occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
+    health = run_health(outputs / "statistics.xml", outputs / "warnings.txt")
+    mark_jammed(events, health.jams, driver.crossing_edges)
     return {
         **summarise(
             rows=events,
             vehicles=vehicle_measures(outputs / "tripinfo.xml", WARMUP_S, end_s, occupancy),
-            health=run_health(outputs / "statistics.xml", outputs / "warnings.txt"),
+            health=health,
             duration_s=duration_s,
             extensions=driver.measures.extension_use,
             queues=driver.measures.queues.result(),

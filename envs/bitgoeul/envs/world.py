@@ -162,6 +162,10 @@ class JunctionDriver(SumoJunction):
         self.walkers, self.detector = street.walkers, street.detector
         maxima = None if extension_max_s is None else {c.id: extension_max_s for c in plan.crossings}
         self.measures = Measures(plan, self.walkers, connection, WARMUP_DS, maxima)
+        self.crossing_edges = {
+            crossing.id: layout.edge
+            for crossing, layout in zip(plan.crossings, self.walkers.layouts, strict=True)
+        }
         super().__init__(connection, plan, *controller, street, warmup_ds=WARMUP_DS)
         self.lamp_listeners.append(self.measures.lamps_changed)
         if is_recording:
