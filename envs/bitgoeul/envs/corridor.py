@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from pettingzoo import ParallelEnv  # type: ignore[import-untyped]  # it ships no types
+from pettingzoo import ParallelEnv
 
 from bitgoeul.controller.backends.sumo import as_fault
 from bitgoeul.controller.choices import N_MAX
@@ -389,7 +389,7 @@ def _nothing_seen() -> Observation:
 
 def _overrides(junction: JunctionDriver) -> Counter[str]:
     """Return how often the guard overruled a junction's choices so far, by reason."""
-    return Counter(getattr(junction, "overrides", {}))
+    return Counter(junction.overrides)
 
 
 def _options(corridor: Corridor, given: Mapping[str, Any]) -> EnvOptions:

@@ -112,7 +112,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             self._begin(self._draw(seed, options or {}))
             begins_ds = self.driver.warmup_ds
         self._episode_ends_ds = begins_ds + 600 * self.options.minutes
-        self._overrides = Counter(getattr(self.driver, "overrides", {}))
+        self._overrides = Counter(self.driver.overrides)
         self._csv = None if self.options.csv_path is None else SumoRlCsv(self.driver)
         if self._csv is not None:
             self._csv.sample()
@@ -300,7 +300,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         is_over = driver.now_ds >= min(self._episode_ends_ds, self._simulation_ends_ds)
         interval = self._reward.interval(is_over=is_over)
         terms = self._terms(interval)
-        tau_s, overrides = self.options.tau_s, Counter(getattr(driver, "overrides", {}))
+        tau_s, overrides = self.options.tau_s, Counter(driver.overrides)
         info: dict[str, Any] = {
             "elapsed_s": interval.elapsed_s,
             "discount": 1.0 if tau_s is None else math.exp(-interval.elapsed_s / tau_s),

@@ -42,12 +42,12 @@ class SignalFigures:
 
     def stopped_n(self) -> int:
         """Return the vehicles that stand on the approach lanes (`get_total_queued`)."""
-        return sum(self._lane.getLastStepHaltingNumber(lane) for lane in self.lanes)
+        return int(sum(self._lane.getLastStepHaltingNumber(lane) for lane in self.lanes))
 
     def pressure(self) -> int:
         """Return the vehicles on the lanes behind less those on the lanes before (`get_pressure`)."""
         count = self._lane.getLastStepVehicleNumber
-        return sum(count(lane) for lane in self.out_lanes) - sum(count(lane) for lane in self.lanes)
+        return int(sum(map(count, self.out_lanes)) - sum(map(count, self.lanes)))
 
     def average_speed(self) -> float:
         """Return the mean share of the allowed speed on the approach lanes (`get_average_speed`).
