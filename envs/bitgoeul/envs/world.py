@@ -49,7 +49,8 @@ from bitgoeul.sim_scenarios.simulation import (
 )
 
 from .detector import preset
-from .measures import Measures, run_health, summarise, vehicle_measures
+from .measures import Measures
+from .outcome import result_columns
 from .street import EmulatedStreet
 from .strip import StripRecorder
 
@@ -198,24 +199,28 @@ class Simulation:
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
-            network = build_network(site)
-            routes = self.folder / "routes.rou.xml"
-            write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
-            options = sumo_options(
-                network=network.net_path,
-                additional=network.additional_path,
-                routes=routes,
-                seed=seed,
-                end_s=end_s,
-            )
-            self._options, self._runs = options, 0
+            self.site, self._network = site, build_network(site)
+            self._runs, self._is_concluded = 0, False
             self._backend, self._has_gui = backend, has_gui
             self._process: subprocess.Popen[bytes] | None = None
             self._is_in_process = False
+            self._prepare(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), seed, end_s)
             self.connection = self._open()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
+
+    def _prepare(self, trips: Trips, seed: int, end_s: int) -> None:
+        """Write a run's trips and settle its options."""
+        routes = self.folder / "routes.rou.xml"
+        write_routes(trips, routes)
+        self._options = sumo_options(
+            network=self._network.net_path,
+            additional=self._network.additional_path,
+            routes=routes,
+            seed=seed,
+            end_s=end_s,
+        )
 
     @property
     def outputs(self) -> Path:
@@ -248,6 +253,43 @@ class Simulation:
         """Begin the same run again in the same SUMO; the last run's outputs stay in its own folder."""
         self._runs += 1
         self.connection.load(self._arguments())
+
+    def load(self, trips: Trips, *, end_s: int) -> None:
+        """Begin another run in the same SUMO; the last run's outputs are removed.
+
+        Raises
+        ------
+        ScenarioError : SUMO refuses the files.
+        """
+        last = self.outputs
+        self._prepare(trips, trips.seed, end_s)
+        self._runs += 1
+        arguments = self._arguments()
+        try:
+            if self._is_in_process and self._is_concluded:
+                self.connection.start(["sumo", *arguments])
+            else:
+                self.connection.load(arguments)
+        except Exception as error:
+            raise ScenarioError(f"SUMO did not load the run: {as_fault(error)}") from error
+        self._is_concluded = False
+        shutil.rmtree(last, ignore_errors=True)
+
+    def conclude(self) -> Path:
+        """End the run so that SUMO writes its outputs, and keep SUMO for `load`.
+
+        Returns
+        -------
+        The folder of the outputs, which stands until the next `load` or `close`.
+        """
+        ended = self.outputs
+        if self._is_in_process:
+            self.connection.close()
+            self._is_concluded = True
+        else:  # a SUMO of its own writes them when it is given another run, and would end if closed
+            self.restart()
+            self.connection.simulation.getTime()
+        return ended
 
     def finish(self) -> None:
         """End the run so that SUMO writes its outputs; the folder stays until `close`."""
@@ -417,10 +459,6 @@ def _row(
     spec: RunSpec, site: Site, driver: JunctionDriver, events: list[dict[str, Any]], outputs: Path
 ) -> dict[str, float | int | str]:
     """Return the result row of a finished run."""
-    duration_s = spec.minutes * 60
-    occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
-    vehicles = vehicle_measures(outputs / "tripinfo.xml", WARMUP_S, spec.end_s, occupancy)
-    health = run_health(outputs / "statistics.xml", outputs / "warnings.txt")
     return {
         "site": driver.plan.site.id,
         "controller": spec.controller,
@@ -430,18 +468,7 @@ def _row(
         "extension_max_s": math.nan if spec.extension_max_s is None else spec.extension_max_s,
         "seed": spec.seed,
         "minutes": spec.minutes,
-        **summarise(
-            rows=events,
-            vehicles=vehicles,
-            health=health,
-            duration_s=duration_s,
-            extensions=driver.measures.extension_use,
-            queues=driver.measures.queues.result(),
-        ),
-        "released_on_person": 0 if driver.guard is None else driver.guard.released_on_person,
-        "extension_s_per_h": driver.loop.audit.extension_ds / 10 / duration_s * 3600,
-        "decisions_n": getattr(driver.policy, "decisions", 0),
-        "trace_hash": driver.trace.hexdigest,
+        **result_columns(site, driver, events, outputs, spec.end_s),
     }
 
 
