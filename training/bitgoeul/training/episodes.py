@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import gymnasium
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitgoeul.envs.crossing import CrossingEnv, ObsType
-from bitgoeul.envs.reward import SCALE_S, persons_per_second
+from bitgoeul.envs.reward import persons_per_second
 
 from .recipe import Condition, Recipe
 from .smdp import discounted_time
@@ -46,6 +45,7 @@ class RecipeEnv(gymnasium.Env[ObsType, int]):
         weights = np.array([condition.weight for condition in conditions])
         self._weights = weights / weights.sum()
         self._env = self._envs[0]
+        self._left = 0
         self.observation_space = self._env.observation_space
         self.action_space = self._env.action_space
 
@@ -55,20 +55,24 @@ class RecipeEnv(gymnasium.Env[ObsType, int]):
         seed: int | None = None,  # noqa: ARG002 - Gymnasium's signature; the recipe's seed decides
         options: Mapping[str, Any] | None = None,  # noqa: ARG002
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Start the next episode of the mix."""
+        """Start the next episode of the mix, in the running simulation while it goes on."""
+        self._cost_person_s = self._elapsed_s = 0.0
+        self._left -= 1
+        if self._left > 0:
+            return self._env.reset()
         index = int(self._draws.choice(len(self._envs), p=self._weights))
         episodes = self._recipe.episodes
         if self._env is not self._envs[index]:
             self._env.close()  # a process has one SUMO
         self._condition, self._env = episodes.mix[index], self._envs[index]
         self._seed = int(self._draws.integers(episodes.first_seed, episodes.last_seed + 1))
-        self._cost_person_s = self._elapsed_s = 0.0
+        self._left = (episodes.continuing_minutes or episodes.minutes) // episodes.minutes
         return self._env.reset(seed=self._seed)
 
     def step(self, action: int) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
         """Carry out a choice; see `CrossingEnv.step`."""
         observation, reward, terminated, truncated, info = self._env.step(int(action))
-        self._cost_person_s += person_seconds(self._env, self._condition, reward, info)
+        self._cost_person_s += info["person_s"]
         self._elapsed_s += info["elapsed_s"]
         if truncated:
             info["episode_cost"] = self._episode_cost()
@@ -76,9 +80,8 @@ class RecipeEnv(gymnasium.Env[ObsType, int]):
 
     def _learned(self, reward: float, info: Mapping[str, Any]) -> float:
         """Return the learner's reward: offset as the reward is discounted, then scaled."""
-        shape, seconds = self._recipe.reward, info["elapsed_s"]
-        if "discount" in info:
-            seconds = float(discounted_time(seconds, self._recipe.ppo.horizon_s))
+        shape = self._recipe.reward
+        seconds = float(discounted_time(info["elapsed_s"], self._recipe.ppo.horizon_s))
         return shape.scale * (reward + shape.offset_per_s * seconds)
 
     def _episode_cost(self) -> dict[str, str | int | float]:
@@ -105,21 +108,14 @@ class RecipeEnv(gymnasium.Env[ObsType, int]):
 
 def make_crossing(recipe: Recipe, condition: Condition) -> CrossingEnv:
     """Return the environment of one condition of the mix."""
-    options: dict[str, Any] = {
-        "hour": condition.hour,
-        "minutes": recipe.episodes.minutes,
-        "detector": recipe.episodes.detector,
-    }
-    if find_spec("bitgoeul.envs.options") is not None:  # an environment that discounts inside a decision
-        options["tau_s"] = recipe.ppo.horizon_s
-    return CrossingEnv(condition.site, **options)
-
-
-def person_seconds(env: CrossingEnv, condition: Condition, reward: float, info: Mapping[str, Any]) -> float:
-    """Return the person-seconds of one decision, as the environment tells or its reward implies."""
-    if "person_s" in info:
-        return float(info["person_s"])
-    return -reward * SCALE_S * persons_per_second(env.site, condition.hour)
+    return CrossingEnv(
+        condition.site,
+        hour=condition.hour,
+        minutes=recipe.episodes.minutes,
+        detector=recipe.episodes.detector,
+        continuing_minutes=recipe.episodes.continuing_minutes,
+        tau_s=recipe.ppo.horizon_s,
+    )
 
 
 def open_episodes(recipe: Recipe, worker: int, started_at: int) -> RecipeEnv:
