@@ -90,6 +90,14 @@ def value(row, name):
     return row[CHOICE_AT[name]] * CHOICE[CHOICE_AT[name]].scale
 
 
+def test_names_are_unique_and_flags_end_at_1():
+    for features in (CONTEXT, CHOICE):
+        assert len({feature.name for feature in features}) == len(features)
+        for feature in features:
+            assert feature.most == (1.0 if feature.unit == "0/1" else LIMIT * feature.scale)
+            assert feature.name.startswith("is_") == (feature.unit == "0/1")
+
+
 def test_shapes_and_types():
     observation = World(REFERENCE).observe()
     assert observation.context.shape == (len(CONTEXT),)
@@ -165,13 +173,102 @@ def test_arrivals_are_the_mean_of_the_last_minute():
     assert value(rows["stay 2 s"], "arrivals_30") == pytest.approx(30 * rate, rel=1e-4)
 
 
+def test_arrivals_and_departures_stand_where_they_are_served():
+    # Phase 4's loop sees a vehicle at the third tick, its zone loses two at the last.
+    lamps = Lamps(green=phase_mask((4, 8)))
+    world = World(REFERENCE)
+    for now_ds, passing, standing in ((580, 0, 4), (585, 0, 4), (590, 1, 4), (595, 1, 4), (600, 0, 2)):
+        world.loops, world.zones = {"pass_N_1": passing}, {"zone_N_1": standing}
+        situation = world.at(now_ds, lamps)
+        world.observer.follow(situation)
+    observation = world.observer.observe(situation)
+    rows = world.rows(observation)
+    for seconds in (10, 60, 300):
+        arrived, departed = np.exp(-1 / seconds) / seconds, 2 / seconds
+        served, delayed = rows["stay 2 s"], rows["go 2+6"]
+        for row, here, elsewhere in ((served, "served", "delayed"), (delayed, "delayed", "served")):
+            assert value(row, f"arrived_{seconds}_{here}") == pytest.approx(arrived, rel=1e-4)
+            assert value(row, f"departed_{seconds}_{here}") == pytest.approx(departed, rel=1e-4)
+            assert value(row, f"arrived_{seconds}_{elsewhere}") == 0
+            assert value(row, f"departed_{seconds}_{elsewhere}") == 0
+        for name, rate in ((f"arrived_{seconds}", arrived), (f"departed_{seconds}", departed)):
+            at = CONTEXT_AT[name]
+            assert observation.context[at] * CONTEXT[at].scale == pytest.approx(rate, rel=1e-4)
+
+
+def test_the_age_of_a_picture_counts_where_its_crossing_matters():
+    world = World(REFERENCE)
+    situation = world.at(600, Lamps(green=phase_mask((2, 6))))
+    frames = tuple(
+        frame._replace(measured_ds=570 if frame.crossing == "XW" else 595)
+        for frame in situation.snapshot.frames
+    )
+    situation.snapshot = situation.snapshot._replace(frames=frames)
+    observation = world.observer.observe(situation)
+    rows = world.rows(observation)
+    assert value(rows["go 4+8"], "detection_age") == pytest.approx(3.0)  # it starts XW's walk
+    assert value(rows["go 2+5"], "detection_age") == pytest.approx(0.5)  # it waits for XN
+    assert value(rows["stay 2 s"], "detection_age") == 0  # green without walk depends on none
+    assert observation.context[CONTEXT_AT["detection_age"]] == pytest.approx(3.0 / 5.0)
+
+
+def test_an_extension_runs_while_somebody_is_there_after_clearance():
+    green = phase_mask((2, 6))
+    world = World(REFERENCE, walking=[("e", "XS", 9.0)])
+    for now_ds, lamps in (
+        (0, Lamps(green=green, walk=green)),
+        (100, Lamps(green=green, ped_clear=green)),
+        (240, Lamps(green=green)),
+        (300, Lamps(green=green)),
+    ):
+        situation = world.at(now_ds, lamps)
+    observation = world.observer.observe(situation)
+    rows = world.rows(observation)
+    most_s = REFERENCE.extension_max_s("XS")
+    assert value(rows["go 4+8"], "extension") == pytest.approx(6.0)
+    assert value(rows["go 4+8"], "extension_left") == pytest.approx(most_s - 6.0)
+    assert value(rows["stay 5 s"], "extension") == value(rows["stay 5 s"], "extension_left") == 0
+    assert observation.context[CONTEXT_AT["extension"]] == pytest.approx(6.0 / 40.0)
+    assert observation.context[CONTEXT_AT["open_services"]] == pytest.approx(2 / 4)
+    empty = World(REFERENCE)
+    empty.clocks = world.clocks
+    assert (
+        value(empty.rows(empty.observer.observe(empty.at(300, Lamps(green=green))))["go 4+8"], "extension")
+        == 0
+    )
+
+
+class TenSeconds:
+    def __init__(self):
+        self.followed = 0
+
+    def follow(self, situation):
+        self.followed += 1
+
+    def need_s(self, situation, index):
+        return 10.0
+
+
+def test_another_reader_of_needs_replaces_the_need_alone():
+    usual, other = World(REFERENCE), World(REFERENCE)
+    other.observer = ChoiceObserver(REFERENCE, other.rules, needs=TenSeconds())
+    expected, found = usual.observe().choices, other.observe().choices
+    assert other.observer._needs.followed == 5
+    assert found[6, CHOICE_AT["need"]] == pytest.approx(10 / 40)
+    differing = np.flatnonzero((expected != found).any(axis=0))
+    assert [CHOICE[place].name for place in differing] == ["need"]
+
+
 def test_following_one_tick_twice_counts_once():
     world = World(REFERENCE, loops={"pass_N_1": 1})
     situation = world.at(600, Lamps(green=phase_mask((2, 6))))
+    other = World(REFERENCE, loops={"pass_N_1": 1})
     world.observer.follow(situation)
-    rates = list(world.observer._rates)
     world.observer.follow(situation)
-    assert world.observer._rates == rates
+    other.observer.follow(situation)
+    np.testing.assert_array_equal(
+        world.observer.observe(situation).choices, other.observer.observe(situation).choices
+    )
 
 
 def test_time_runs_since_service_and_to_the_forced_one():

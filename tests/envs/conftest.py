@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from math import hypot
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from bitgoeul.sim_scenarios.catalog import load_site
+
+sys.path.insert(0, str(Path(__file__).parent))  # one test file's helpers serve another's
 
 # Corner between two legs, in right-hand traffic: who comes in on the first leaves on the second.
 CORNERS = {":J_wSW": ("W", "S"), ":J_wSE": ("S", "E"), ":J_wNE": ("E", "N"), ":J_wNW": ("N", "W")}

@@ -253,6 +253,10 @@ class SpyGuard:
     def attach(self, clocks):
         self.guard.attach(clocks)
 
+    @property
+    def bound(self):
+        return self.guard.bound
+
     def review(self, snapshot, needs, proposal):
         verdict = self.guard.review(snapshot, needs, proposal)
         self.verdicts.append((snapshot.now_ds, verdict))

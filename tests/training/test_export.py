@@ -163,10 +163,21 @@ def test_other_weights_have_another_digest(checkpoint, tmp_path):
 def test_a_policy_made_for_other_features_is_refused(checkpoint, tmp_path):
     export_policy(checkpoint, tmp_path / "policy.onnx")
     model = onnx.load(tmp_path / "policy.onnx")
-    model.metadata_props[0].value += " one_more/1"
-    (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(PolicyFileError, match="other features"):
-        OnnxChooser(tmp_path / "other.onnx")
+    features = model.metadata_props[0]
+    named = features.value
+    for instead, message in (
+        (
+            named.replace("need/40", "one_more/1"),
+            r"made for other features than this version's \(one_more/1\)",
+        ),
+        (named.replace("need/40", "need/41"), r"made for other features than this version's \(need/41\)"),
+        (named + " need/40", "does not name each feature it reads"),
+        ("", "does not name each feature it reads"),
+    ):
+        features.value = instead
+        (tmp_path / "other.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(PolicyFileError, match=message):
+            OnnxChooser(tmp_path / "other.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut short"])

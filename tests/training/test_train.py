@@ -56,6 +56,16 @@ every_updates = 2
 # --- recipes --------------------------------------------------------------------------------------
 
 
+def test_a_recipe_may_name_the_features_that_the_scorer_reads():
+    lists = 'hidden = 8\ncontext_features = ["waiting"]\nchoice_features = ["need", "lost"]'
+    network = parse_recipe(TINY.replace("hidden = 8", lists), "recipe").network
+    assert network.context_features == ("waiting",)
+    assert network.choice_features == ("need", "lost")
+    assert parse_recipe(TINY, "recipe").network.choice_features is None
+    with pytest.raises(ScenarioError, match="no such features: speed; known: is_stay"):
+        parse_recipe(TINY.replace("hidden = 8", 'hidden = 8\nchoice_features = ["speed"]'), "recipe")
+
+
 def test_the_shipped_recipe_can_be_used():
     recipe, _ = read_recipe(SHIPPED)
     check_recipe(recipe)

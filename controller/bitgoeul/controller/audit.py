@@ -36,7 +36,8 @@ class Audit:
     """Collects extensions and interventions tick by tick.
 
     An extension counts while it binds: the green would end, or the red clearance is over, but for a hold
-    set for people. `extension_ds` is the time at least one extension bound. [0.1 s]
+    set for people. `extension_ds` is the time at least one extension bound. [0.1 s] `reasons` says for each
+    crossing held by the newest verdict why.
     """
 
     plan: SitePlan
@@ -44,6 +45,7 @@ class Audit:
     interventions: list[tuple[int, Intervention]] = field(default_factory=list)
     commands: Commands = NO_COMMANDS
     extension_ds: int = 0
+    reasons: tuple[tuple[str, str], ...] = ()
     _running: dict[str, tuple[int, str]] = field(default_factory=dict)
     _last_ds: int = 0
     _was_binding: bool = False
@@ -56,6 +58,12 @@ class Audit:
         for crossing, (started_ds, reason) in self._running.items():
             self.extensions.append(Extension(crossing, started_ds, now_ds, reason))
         self._running.clear()
+
+    def running_s(self, crossing: str, now_ds: int) -> float:
+        """Return how long a crossing's extension has run so far; 0 while none runs. [s]"""
+        if crossing not in self._running:
+            return 0.0
+        return (now_ds - self._running[crossing][0]) / 10
 
     @property
     def is_quiet(self) -> bool:
@@ -74,7 +82,7 @@ class Audit:
         """
         if self._was_binding:
             self.extension_ds += now_ds - self._last_ds
-        self._last_ds, self.commands = now_ds, verdict.commands
+        self._last_ds, self.commands, self.reasons = now_ds, verdict.commands, verdict.reasons
         for intervention in verdict.interventions:
             self.interventions.append((now_ds, intervention))
         binding = verdict.extension & (held & ~policy_hold | red_held)

@@ -1,45 +1,47 @@
 """Promise 5: every call is served within the plan's bound, whatever the policy orders.
 
-A call's age counts from the moment somebody is seen waiting. Orders under which it would be served too late
-are put aside; the cabinet then serves its rings in their order, each green at its minimum, until it is.
+A call's age counts from the moment somebody is seen waiting. Orders after which serving the rings in their
+order, each green at its minimum and each extension at its maximum, could come too late for a call are put
+aside; the rings are then served so until the call is. So that way out is open at every moment.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
 from .clocks import SignalClocks
 from .detection import FRESH_DS, Snapshot
-from .plan import SitePlan
-from .signals import PATTERN_FREE, Calls, Commands, Lamps, phase_mask, phases_in
+from .plan import Phase, SitePlan
+from .serving import Position, ServiceTimes, Stretch, group_lengths_s, longest_service_s
+from .signals import (
+    NO_COMMANDS,
+    PATTERN_FREE,
+    Calls,
+    Commands,
+    Lamps,
+    phase_bit,
+    phase_mask,
+    phases_in,
+)
 from .timing import FOREVER_DS, to_ds
 from .timing_checks import least_service_s
 
-MARGIN_S = 10.0
-"""Orders are put aside so long before it would be too late: ticks, and the last all-red of a group. [s]"""
+__all__ = ["MARGIN_S", "ServiceBound", "forcing_age_s", "group_lengths_s", "in_ring_order", "longest_service_s"]
 
-
-def longest_service_s(plan: SitePlan, number: int) -> float:
-    """Return a phase's longest unavoidable service: minimum, extension at its maximum, yellow, red. [s]"""
-    phase = plan.phase(number)
-    extension_s = max((plan.extension_max_s(crossing) for crossing in phase.crossings), default=0.0)
-    return least_service_s(phase) + extension_s + phase.yellow_s + phase.red_clear_s
-
-
-def group_lengths_s(plan: SitePlan) -> tuple[float, ...]:
-    """Return per barrier group the longest time it takes when each of its phases is served once. [s]"""
-    return tuple(
-        max(sum(longest_service_s(plan, number) for number in ring[barrier]) for ring in plan.rings)
-        for barrier in range(len(plan.rings[0]))
-    )
+MARGIN_S = 2.0
+"""Orders are put aside so long before it would be too late: ticks. [s]"""
+FORESIGHT_S = 1.0
+"""A choice is legal if it passes with so much more in hand: lamps are read on ticks. [s]"""
+LEAST_SLACK_DS = 5
+"""Orders that passed are asked about again after this long at the earliest: a tick. [0.1 s]"""
 
 
 def forcing_age_s(plan: SitePlan) -> float:
-    """Return the age of a call at which it must be served next. [s]
+    """Return the plan's service bound less one service of every barrier group at its longest. [s]
 
-    The plan's service bound less one service of every barrier group at its longest: minimum, full
-    extension, yellow and red. What has to be forced then still comes within the bound.
+    Calls of this age are registered with the cabinet, whoever else did.
     """
     return max(plan.limits.service_bound_s - sum(group_lengths_s(plan)), 0.0)
 
@@ -51,164 +53,327 @@ class ServiceBound:
     ----------
     plan : the site.
     clocks : the phases' clocks, kept up to date by the loop.
+    extension_max_s : replaces the plan's extension maxima; None keeps them. [s]
+    red_held : crossings whose extension has form R.
 
     Notes
     -----
     Vehicles are served by green, walkers by walk. Where nothing is known of vehicles (a policy that does
-    not read them) every phase counts as called. A call younger than `forcing_age_s` is safe whatever
-    happens. For an older one the guard asks how long it takes to serve it in ring order from where the
-    orders lead, every phase before it at its longest (`_time_to_serve_s`).
+    not read them) every phase counts as called.
+
+    Orders pass if, after a tick of them, serving the rings in their order still serves every call within
+    the bound: from the greens shown, and, where the orders may end them, from wherever their omits lead.
+    A call's age plus the time it still takes never falls while orders and lamps stay (`serving.py`); so
+    orders that pass with `slack` in hand pass for that long, and a policy that asks before it chooses
+    (`foresees_stay`, `foresees_go`) is not overruled afterwards.
     """
 
-    def __init__(self, plan: SitePlan, clocks: SignalClocks) -> None:
+    def __init__(
+        self,
+        plan: SitePlan,
+        clocks: SignalClocks,
+        *,
+        extension_max_s: float | None = None,
+        red_held: frozenset[str] = frozenset(),
+    ) -> None:
         self._all = phase_mask(plan.phase_numbers)
         self._recalled = phase_mask(p.number for p in plan.phases if p.vehicle_recall in ("min", "max"))
+        self._walk_recalled = phase_mask(p.number for p in plan.phases if p.ped_recall)
         self._walks = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
         self._knows_vehicles = bool(plan.zone_detectors)
-        self._bound_s = plan.limits.service_bound_s
+        self._limit_s = plan.limits.service_bound_s - MARGIN_S
         self._force_after_ds = to_ds(forcing_age_s(plan))
-        self._clocks, self._services = clocks.phases, clocks.services
-        self._rings = plan.rings
-        self._places = plan.places
-        self._groups_s = group_lengths_s(plan)
-        self._service_s = {number: longest_service_s(plan, number) for number in plan.phase_numbers}
-        self._after_walk_s = {p.number: self._service_s[p.number] - p.walk_s for p in plan.phases}
-        self._clear_s = {p.number: p.yellow_s + p.red_clear_s for p in plan.phases}
+        self._times = ServiceTimes(plan, clocks, extension_max_s, red_held)
+        self._clocks = clocks.phases
+        self._settle_s = {p.number: _settles_s(p) for p in plan.phases}
         self._since_ds: dict[int, int] = {}
         self._walk_since_ds: dict[int, int] = {}
         self._seen: tuple[Calls | None, Lamps | None, int] = (None, None, 0)
         self._waiting = self._pressed = 0
         self._next_due_ds = FOREVER_DS
-        self._forced = 0
-        self._led_s: dict[int, float] = {}
+        self._forced_ds: dict[tuple[bool, int], int] = {}
+        self._given: Commands = NO_COMMANDS
+        self._passed: tuple[Commands, Lamps] | None = None
+        self._lamps = Lamps()
+        self._ends = [NO_COMMANDS] * len(plan.rings)
+        self._followed: tuple[Snapshot | None, int] = (None, 0)
 
-    def follow(self, snapshot: Snapshot) -> None:
-        """Take note of who waits; cheap when nothing changed."""
+    def follow(self, snapshot: Snapshot, asked: int = 0) -> None:
+        """Take note of who waits; cheap when nothing changed.
+
+        Parameters
+        ----------
+        snapshot : what is known now.
+        asked : phases whose walk devices ask for, as a mask: as if their buttons were pressed.
+        """
+        if snapshot is self._followed[0] and not asked & ~self._followed[1]:
+            return
+        self._followed = (snapshot, asked)
         waiting, now_ds = self._waiting, snapshot.now_ds
         for frame, bits in zip(snapshot.frames, self._walks, strict=True):
             if frame.waiting:
                 waiting |= bits
             elif frame.is_healthy and now_ds - frame.measured_ds < FRESH_DS:
                 waiting &= ~bits  # blind or late is not empty
-        self._pressed = (self._pressed | snapshot.calls.ped) & ~snapshot.lamps.walk
+        self._pressed = (self._pressed | snapshot.calls.ped | asked) & ~snapshot.lamps.walk
         self._waiting = waiting
         waiting |= self._pressed
         if self._seen == (snapshot.calls, snapshot.lamps, waiting):
             return
+        if snapshot.lamps is not self._lamps:
+            self._note_ends(snapshot.lamps)
         self._seen = (snapshot.calls, snapshot.lamps, waiting)
         is_blind = self._knows_vehicles and not snapshot.zone_vehicles
         called = self._all if is_blind else (snapshot.calls.vehicle | self._recalled) & self._all
         _age(self._since_ds, called & ~snapshot.lamps.green, now_ds)
         _age(self._walk_since_ds, waiting & ~snapshot.lamps.walk & self._all, now_ds)
-        ages = (*self._since_ds.values(), *self._walk_since_ds.values())
-        self._next_due_ds = min(ages, default=FOREVER_DS) + self._force_after_ds
+        self._next_due_ds = now_ds if self._since_ds or self._walk_since_ds else FOREVER_DS
+
+    def _note_ends(self, lamps: Lamps) -> None:
+        """Remember which phases were omitted as greens ended: what follows was chosen then."""
+        ended = self._lamps.green & ~lamps.green
+        self._lamps = lamps
+        for ring, barriers in enumerate(self._times.rings):
+            bits = phase_mask(number for numbers in barriers for number in numbers)
+            if ended and (ended & bits or not lamps.green):
+                self._ends[ring] = self._given
 
     @property
     def next_due_ds(self) -> int:
-        """The moment from which a call has to be watched, if nobody is served before. [0.1 s]"""
+        """The moment from which the orders have to be reviewed again, if nothing changes. [0.1 s]"""
         return self._next_due_ds
 
     @property
     def is_forcing(self) -> bool:
         """Tell whether the last orders reviewed were put aside."""
-        return bool(self._forced)
+        return bool(self._forced_ds)
 
     def reviewed(self, commands: Commands, now_ds: int, lamps: Lamps) -> Commands:
-        """Return the orders, or, where a call would wait past the bound, orders that serve it.
+        """Return the orders, or, where a call could wait past the bound, orders that serve it.
 
-        Orders that lead to it in time are returned as they are, with the old calls added.
+        Orders that pass are returned as they are, with calls of the forcing age added, and those of
+        walkers that no button told of.
         """
-        if now_ds < self._next_due_ds:
-            self._forced = 0
+        if now_ds < self._next_due_ds and self._passed == (commands, lamps):
+            self._given = commands
             return commands
+        self._passed = None
+        waits = dict(self._calls())
+        self._forced_ds = {call: since for call, since in self._forced_ds.items() if waits.get(call) == since}
+        slack_s = self._slack_s(waits, commands, lamps, now_ds)
         due_ds = now_ds - self._force_after_ds
-        old = {n: since_ds for n, since_ds in self._since_ds.items() if since_ds <= due_ds}
-        walks = {n: since_ds for n, since_ds in self._walk_since_ds.items() if since_ds <= due_ds}
-        called, walk_called = phase_mask(old) | phase_mask(walks), phase_mask(walks)
-        self._forced = self._forced & called | walk_called & commands.ped_omit
-        self._led_s = {n: led_s for n, led_s in self._led_s.items() if called >> (n - 1) & 1}
-        for number, since_ds in (*old.items(), *walks.items()):
-            left_s = self._bound_s - (now_ds - since_ds) / 10 - MARGIN_S
-            if lamps.green or number not in self._led_s:
-                self._led_s[number] = self._time_to_serve_s(number, commands, lamps, now_ds)
-            if self._led_s[number] > left_s:
-                self._forced |= 1 << (number - 1)
-        if self._forced:
-            return _in_order(called, walk_called, self._all)
-        return _with_calls(commands, called, walk_called)
+        old = {call for call, since_ds in waits.items() if since_ds <= due_ds} | set(self._forced_ds)
+        walks = phase_mask(number for is_walk, number in old if is_walk)
+        called = phase_mask({number for _, number in old})
+        unheard = phase_mask(self._walk_since_ds) & ~self._walk_recalled & ~self._pressed
+        if self._forced_ds:
+            self._given = in_ring_order(called, walks | unheard, self._all)
+            return self._given
+        self._given = _with_calls(commands, called, walks | unheard) if called | unheard else commands
+        if not called | unheard:
+            oldest_ds = min(waits.values(), default=FOREVER_DS)
+            self._next_due_ds = min(
+                now_ds + max(to_ds(min(slack_s, 1e6)), LEAST_SLACK_DS), oldest_ds + self._force_after_ds
+            )
+            self._passed = (commands, lamps)
+        return self._given
 
-    def _time_to_serve_s(self, number: int, commands: Commands, lamps: Lamps, now_ds: int) -> float:
-        """Return how long a phase waits at most, served in ring order from where the orders lead. [s]"""
-        shown = lamps.green | lamps.yellow
-        is_jump = bool(commands.phase_omit) and (not lamps.green or bool(lamps.green & ~commands.hold))
-        left_s = {n: self._left_s(n, lamps, now_ds) for n in phases_in(shown)}
-        if not is_jump:
-            return self._in_ring_order_s(number, left_s)
-        targets = self._all & ~commands.phase_omit & ~shown
-        clear_s = max(left_s.values(), default=max(self._clear_s.values()))
-        barriers = {self._places[n][1] for n in phases_in(targets)}
-        times_s = [self._after_jump_s(number, targets, barrier) for barrier in barriers]
-        return clear_s + max(times_s, default=self._in_ring_order_s(number, {}))
+    def _calls(self) -> Iterator[tuple[tuple[bool, int], int]]:
+        """Yield who waits: (for a walk?, phase) and since when. [0.1 s]"""
+        for number, since_ds in self._since_ds.items():
+            yield (False, number), since_ds
+        for number, since_ds in self._walk_since_ds.items():
+            yield (True, number), since_ds
 
-    def _left_s(self, number: int, lamps: Lamps, now_ds: int) -> float:
-        """Return how long a phase in service takes to be clear, at its longest. [s]"""
-        clear_s = self._clear_s[number]
-        if not lamps.green >> (number - 1) & 1:
-            return clear_s
-        passed_s = (now_ds - self._clocks[number].green_since_ds) / 10
-        after_walk_s = self._after_walk_s[number]
-        if lamps.walk >> (number - 1) & 1:  # perhaps at rest: all of clearance is still to come
-            return max(self._service_s[number] - passed_s, after_walk_s)
-        is_open = any(each.is_open for each in self._services if each.bit >> (number - 1) & 1)
-        return max(self._service_s[number] - passed_s, after_walk_s if is_open else clear_s)
+    def _slack_s(
+        self, waits: dict[tuple[bool, int], int], commands: Commands, lamps: Lamps, now_ds: int
+    ) -> float:
+        """Return the time in hand for the call with least; note the calls that have none. [s]"""
+        slack_s = 1e6
+        position = self._position(lamps, now_ds)
+        for (is_walk, number), since_ds in waits.items():
+            takes_s = self._takes_s(number, commands, lamps, position, since_ds)
+            if is_walk and commands.ped_omit & phase_bit(number):
+                takes_s = max(takes_s, self._next_round_s(number, position))
+            left_s = self._limit_s - (now_ds - since_ds) / 10 - takes_s
+            slack_s = min(slack_s, left_s)
+            if left_s < 0:
+                self._forced_ds[is_walk, number] = since_ds
+        return slack_s
 
-    def _after_jump_s(self, number: int, targets: int, barrier: int) -> float:
-        """Return the time from the start of a group, with these phases, until a phase is served. [s]
+    def _position(self, lamps: Lamps, now_ds: int, rests: int | None = None) -> Position:
+        """Return where the rings are, with what they pass over where a green has ended."""
+        times = self._times
+        position = times.position(lamps, now_ds, lamps.walk if rests is None else rests)
+        if all(ring.ended_ds < 0 for ring in position.rings):
+            return position
+        rings = tuple(
+            own._replace(
+                skipped=times.skipped_by(ring, position.barrier, own.place, self._ends[ring].phase_omit)
+            )
+            if own.ended_ds >= 0
+            else own
+            for ring, own in enumerate(position.rings)
+        )
+        return Position(position.barrier, rings)
 
-        Where the phase is not the first of its ring, all of the group may come before it: the orders may
-        change, and another ring join, until the group starts.
-        """
-        ring = self._rings[self._places[number][0]][barrier]
-        if next((n for n in ring if targets >> (n - 1) & 1), 0) == number:
-            return 0.0
-        return self._groups_s[barrier] + self._after_group_s(number, barrier)
+    def _next_round_s(self, number: int, position: Position) -> float:
+        times = self._times
+        in_order_s = times.in_order_s(number, position)
+        return max(in_order_s, times.rest_s(position) + times.after_group_s(number, position.barrier)) + (
+            times.service_s[number]
+        )
 
-    def _in_ring_order_s(self, number: int, left_s: dict[int, float]) -> float:
-        """Return the time until a phase is served in ring order.
+    def _takes_s(
+        self, number: int, commands: Commands, lamps: Lamps, position: Position, since_ds: int
+    ) -> float:
+        """Return how long a phase waits at most after a tick of these orders. [s]"""
+        times = self._times
+        if not lamps.green:
+            return self._led_s(number, position, since_ds)
+        takes_s = times.in_order_s(number, position, since_ds)
+        ending = lamps.green & ~commands.hold
+        if not commands.phase_omit or not ending:
+            return takes_s
+        ring, barrier = times.places[number]
+        omitted, goes_on = commands.phase_omit, False
+        for index, own in enumerate(position.rings):
+            sequence = times.rings[index][position.barrier]
+            if own.place < 0 or not ending & phase_bit(sequence[own.place]):
+                continue
+            later = phase_mask(sequence[own.place + 1 :]) & ~omitted
+            goes_on |= bool(later & commands.vehicle_call)
+            is_own = index == ring and barrier == position.barrier
+            if is_own and times.skipped_by(index, barrier, own.place, omitted) & phase_bit(number):
+                passed_s = times.rest_s(position) + times.after_group_s(number, barrier)
+                takes_s = max(takes_s, passed_s)
+        if goes_on or commands.hold & lamps.green:
+            return takes_s
+        allowed = self._all & ~omitted & ~(lamps.green | lamps.yellow)
+        return max(takes_s, position.clear_s + self._started_s(number, allowed, takes_s))
+
+    def _started_s(self, number: int, allowed: int, otherwise_s: float) -> float:
+        """Return the time from the start of whichever group these phases are in. [s]"""
+        barriers = {self._times.places[n][1] for n in phases_in(allowed)}
+        return max(
+            (self._times.started_s(number, barrier, allowed) for barrier in barriers), default=otherwise_s
+        )
+
+    def _led_s(self, number: int, position: Position, since_ds: int) -> float:
+        """Return how long a phase waits at most while no green is shown: what follows was chosen before. [s]"""
+        times, (barrier, rings) = self._times, position
+        in_order_s = times.in_order_s(number, position, since_ds)
+        omitted = self._ends[0].phase_omit
+        for orders in self._ends:
+            omitted &= orders.phase_omit
+        ahead = [
+            phase_mask(times.rings[ring][barrier][own.place + 1 :]) & ~self._ends[ring].phase_omit
+            for ring, own in enumerate(rings)
+            if own.ended_ds >= 0
+        ]
+        if any(mask & orders.vehicle_call for mask, orders in zip(ahead, self._ends, strict=False)):
+            return in_order_s
+        if not omitted:
+            is_late = since_ds > max(own.ended_ds for own in rings)
+            passed_s = times.after_group_s(number, times.places[number][1]) if is_late else 0.0
+            return max(in_order_s, position.clear_s + passed_s)
+        allowed = self._all & ~omitted
+        for own, sequences in zip(rings, times.rings, strict=True):
+            if own.place >= 0:
+                allowed &= ~phase_bit(sequences[barrier][own.place])
+        led_s = position.clear_s + self._started_s(number, allowed, in_order_s)
+        return max(led_s, in_order_s) if any(ahead) else led_s
+
+    # --- what a choice leads to -------------------------------------------------------------------
+
+    def foresees_stay(self, snapshot: Snapshot, stay_ds: int, rests: int) -> bool:
+        """Tell whether every call can still be served in time after a stay; resting in walk on `rests`."""
+        self.follow(snapshot)
+        position = self._position(snapshot.lamps, snapshot.now_ds, rests)
+        return self._all_in_time(snapshot.now_ds, _later(position, stay_ds / 10), stay_ds / 10)
+
+    def foresees_go(self, snapshot: Snapshot, barrier: int, phases: tuple[int, ...], rests: int) -> bool:
+        """Tell whether every call can still be served in time when these phases are settled.
 
         Parameters
         ----------
-        number : the phase.
-        left_s : phases in service and how long each still takes; {} when unknown: the worst case. [s]
+        snapshot : what is known now; every green has served its minimum.
+        barrier, phases : where the choice leads: one phase per ring, 0 where the ring rests.
+        rests : phases that stay and rest in walk, as a mask.
         """
-        if not left_s:
-            return sum(self._groups_s)
-        ring, barrier = self._places[number]
-        sequence = self._rings[ring][barrier]
-        here = self._places[next(iter(left_s))][1]
-        if here == barrier:
-            own = next((n for n in left_s if self._places[n][0] == ring), 0)
-            if not own or sequence.index(own) < sequence.index(number):
-                between = sequence[sequence.index(own) + 1 if own else 0 : sequence.index(number)]
-                return left_s.get(own, 0.0) + sum(self._service_s[n] for n in between)
-        rest_s = max(self._rest_s(r, here, left_s) for r in range(len(self._rings)))
-        return rest_s + self._after_group_s(number, here)
+        self.follow(snapshot)
+        times, now_ds = self._times, snapshot.now_ds
+        position = self._position(snapshot.lamps, now_ds, rests)
+        target = phase_mask(number for number in phases if number)
+        if target & snapshot.lamps.green:
+            return self._foresees_moves(position, phases, now_ds, target & ~snapshot.lamps.green)
+        clears_s = [
+            times.clear_s(times.rings[ring][position.barrier][own.place])
+            for ring, own in enumerate(position.rings)
+            if own.place >= 0
+        ]
+        in_group = position.barrier == barrier and all(
+            not number or times.rings[ring][barrier].index(number) > own.place
+            for ring, (number, own) in enumerate(zip(phases, position.rings, strict=True))
+        )
+        if in_group:
+            return self._foresees_moves(position, phases, now_ds, target)
+        green_s = max(own.left_s - least_s for own, least_s in zip(
+            (own for own in position.rings if own.place >= 0), clears_s, strict=True))  # fmt: skip
+        if not self._all_in_time(now_ds, _later(position, green_s), green_s):
+            return False
+        start_s = green_s + max(clears_s)
+        settles_s = self._settles_s(phases)
+        begun = _later(times.fresh(barrier, phases), settles_s)
+        return self._all_in_time(now_ds, begun, start_s + settles_s, served=target)
 
-    def _after_group_s(self, number: int, here: int) -> float:
-        """Return the time from the end of a group until a phase is served. [s]"""
-        ring, barrier = self._places[number]
-        count = len(self._rings[ring])
-        steps = range(1, (barrier - here) % count or count)
-        sequence = self._rings[ring][barrier]
-        before_s = sum(self._service_s[n] for n in sequence[: sequence.index(number)])
-        return before_s + sum(self._groups_s[(here + step) % count] for step in steps)
+    def _foresees_moves(self, position: Position, phases: tuple[int, ...], now_ds: int, moving: int) -> bool:
+        """Tell the same of a go inside the barrier group: some rings go on, the others stay."""
+        times, barrier = self._times, position.barrier
+        fresh = times.fresh(barrier, phases)
+        moves = [bool(number and moving & phase_bit(number)) for number in phases]
+        last_s = max(own.left_s for own, moved in zip(position.rings, moves, strict=True) if moved)
+        for number in phases_in(moving):  # served, perhaps after those passed over, should the orders change
+            before_s = times.in_order_s(number, position)
+            for waits in (self._since_ds, self._walk_since_ds):
+                since_ds = waits.get(number)
+                if since_ds is not None and (now_ds - since_ds) / 10 + before_s > self._limit_s - FORESIGHT_S:
+                    return False
+        settles_s = self._settles_s(tuple(n for n, moved in zip(phases, moves, strict=True) if moved))
+        ends_s = last_s + settles_s
+        rings: list[Stretch] = []
+        for own, new, moved in zip(position.rings, fresh.rings, moves, strict=True):
+            rings.append(new.after(ends_s - own.left_s) if moved else own.after(ends_s))
+        return self._all_in_time(now_ds, Position(barrier, tuple(rings)), ends_s, served=moving)
 
-    def _rest_s(self, ring: int, barrier: int, left_s: dict[int, float]) -> float:
-        """Return how long a ring still needs in the present group. [s]"""
-        sequence = self._rings[ring][barrier]
-        own = next((n for n in left_s if n in sequence), 0)
-        later = sequence[sequence.index(own) + 1 :] if own else sequence
-        return left_s.get(own, 0.0) + sum(self._service_s[n] for n in later)
+    def _settles_s(self, phases: tuple[int, ...]) -> float:
+        """Return how long phases that begin together take at most until a choice is due. [s]"""
+        pairs = [self._settle_s[number] for number in phases if number]
+        least_s = max(first_s for first_s, _ in pairs)
+        if all(first_s == least_s or first_s == last_s for first_s, last_s in pairs):
+            return least_s
+        return max(last_s for _, last_s in pairs)
+
+    def _all_in_time(self, now_ds: int, position: Position, passed_s: float, served: int = 0) -> bool:
+        """Tell whether all who wait now, and are not served before, are in time from a position to come."""
+        in_order_s, limit_s = self._times.in_order_s, self._limit_s - FORESIGHT_S
+        return not any(
+            (now_ds - since_ds) / 10 + passed_s + in_order_s(number, position) > limit_s
+            for (_, number), since_ds in self._calls()
+            if not served & phase_bit(number)
+        )
+
+
+def _later(position: Position, seconds: float) -> Position:
+    return Position(position.barrier, tuple(own.after(seconds) for own in position.rings))
+
+
+def _settles_s(phase: Phase) -> tuple[float, float]:
+    """Return after how long a phase is settled at best, resting in walk, and at worst. [s]"""
+    walked_s = least_service_s(phase)
+    is_direct = phase.walk_s > 0 and not phase.leading_walk_s and not phase.walk_delay_s
+    is_on_tick = round(phase.walk_s * 10) % 5 == 0
+    return (phase.walk_s if is_direct and is_on_tick else walked_s), walked_s
 
 
 def _age(since_ds: dict[int, int], called: int, now_ds: int) -> None:
@@ -219,7 +384,7 @@ def _age(since_ds: dict[int, int], called: int, now_ds: int) -> None:
 
 
 @lru_cache(maxsize=256)
-def _in_order(overdue: int, walks: int, every_phase: int) -> Commands:
+def in_ring_order(overdue: int, walks: int, every_phase: int) -> Commands:
     """Return orders under which every green ends after its minimum and the rings go on in their order."""
     return Commands(force_off=every_phase, vehicle_call=overdue, ped_call=walks, pattern=PATTERN_FREE)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from .bound import forcing_age_s
+from .bound import forcing_age_s, in_ring_order
 from .clocks import NOT_YET_DS
 from .plan import SitePlan
-from .signals import PATTERN_FREE, Commands, phase_mask
+from .signals import PATTERN_FREE, Commands, phase_bit, phase_mask
 from .situation import Situation
 from .timing import to_ds
 
@@ -107,7 +107,7 @@ class ChoiceRules:
         return True
 
     def forced_phase(self, situation: Situation) -> int:
-        """Return the phase whose call has waited longest past the forcing age, or 0 (promise 5)."""
+        """Return the phase whose call has waited longest past the forcing age, or 0."""
         now_ds = situation.snapshot.now_ds
         worst, worst_ds = 0, self._force_after_ds
         for number, clock in situation.clocks.phases.items():
@@ -119,20 +119,41 @@ class ChoiceRules:
         """Return for each choice whether it may be made now.
 
         A pair is legal when every ring keeps its phase or moves forward inside the barrier group, or all
-        rings leave it. A phase that has waited too long leaves only the pairs that serve it.
+        rings leave it, and every call can still be served within the bound afterwards: the guard will not
+        overrule it for what can be foreseen. None may be left: then the rings are served in their order
+        (`in_order`), which is no choice. A phase that has waited for the forcing age leaves only the pairs
+        that serve it, or, where it lies behind in its ring, that leave its group.
         """
-        current = self.current(situation)
-        forced = self.forced_phase(situation)
-        forced_bit = 1 << (forced - 1) if forced else 0
+        current, snapshot, bound = self.current(situation), situation.snapshot, situation.bound
         legal = []
         for choice in self.choices:
-            is_legal = choice.stay_ds > 0 or self._is_reachable(choice, current)
-            if forced_bit:
-                is_legal = is_legal and bool(choice.mask & forced_bit)
-            legal.append(is_legal)
-        if not any(legal):  # the forced phase lies behind in its ring: any pair that leaves this group
-            return tuple(c.stay_ds == 0 and self._is_reachable(c, current) for c in self.choices)
-        return tuple(legal)
+            rests = self._resting(choice, current) & snapshot.lamps.walk
+            if choice.stay_ds:
+                legal.append(bound.foresees_stay(snapshot, choice.stay_ds, rests))
+            else:
+                legal.append(
+                    self._is_reachable(choice, current)
+                    and bound.foresees_go(snapshot, choice.barrier, choice.phases, rests)
+                )
+        forced = self.forced_phase(situation)
+        return self._serving(forced, legal) if forced else tuple(legal)
+
+    def _serving(self, forced: int, legal: list[bool]) -> tuple[bool, ...]:
+        """Return of these choices those that serve a phase, else the pairs, else all."""
+        pairs = [choice.mask if is_legal else 0 for choice, is_legal in zip(self.choices, legal, strict=True)]
+        serving = tuple(bool(mask & phase_bit(forced)) for mask in pairs)
+        if any(serving):
+            return serving
+        return tuple(mask > 0 for mask in pairs) if any(pairs) else tuple(legal)
+
+    def _resting(self, choice: Choice, current: int) -> int:
+        """Return the phases that rest in walk under a choice, if they show it, as a mask."""
+        return current & self._walks & (current if choice.stay_ds else choice.mask)
+
+    @property
+    def in_order(self) -> Commands:
+        """Orders that serve the rings in their order, each green at its minimum."""
+        return in_ring_order(0, 0, self._all)
 
     def _is_reachable(self, choice: Choice, current: int) -> bool:
         """Tell whether the cabinet gets to this pair in one move."""
@@ -153,11 +174,11 @@ class ChoiceRules:
     def orders(self, choice: Choice, current: int) -> Commands:
         """Return the commands that carry out a choice while `current` phases are green."""
         if choice.stay_ds:
-            return Commands(hold=current, walk_rest=current & self._walks, pattern=PATTERN_FREE)
+            return Commands(hold=current, walk_rest=self._resting(choice, current), pattern=PATTERN_FREE)
         stays = current & choice.mask
         return Commands(
             hold=choice.mask,
-            walk_rest=stays & self._walks,
+            walk_rest=self._resting(choice, current),
             force_off=current & ~choice.mask,
             phase_omit=self._all & ~choice.mask & ~current,
             vehicle_call=choice.mask & ~stays,

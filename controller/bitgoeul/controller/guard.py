@@ -136,7 +136,7 @@ class Guard:
             self._plan_mask |= 1 << (phase.number - 1)
         self._can_hold_red = can_hold_red
         self._crossings: tuple[CrossingGuard, ...] = ()
-        self._bound: ServiceBound
+        self.bound: ServiceBound
         self._policy_fault = ""
         self._is_forcing = False
         self._plan = plan
@@ -152,9 +152,13 @@ class Guard:
         self._quiet_requests: tuple[CrossingRequest, ...] = ()
         self.released_on_person = 0
 
+    def extension_max_s(self, crossing: str) -> float:
+        """Return the longest extension of a crossing, for a person who is surely there. [s]"""
+        replaced_s = self._extension_max_s
+        return self._plan.extension_max_s(crossing) if replaced_s is None else replaced_s
+
     def attach(self, clocks: SignalClocks) -> None:
         """Bind to the clocks of the loop that asks for verdicts."""
-        self._bound = ServiceBound(self._plan, clocks)
         plan, limits = self._plan, self._plan.limits
         guards = []
         for service, crossing in zip(clocks.services, plan.crossings, strict=True):
@@ -179,6 +183,8 @@ class Guard:
                 )
             )
         self._crossings = tuple(guards)
+        red_held = frozenset(each.service.crossing for each in guards if each.form == "R")
+        self.bound = ServiceBound(plan, clocks, extension_max_s=self._extension_max_s, red_held=red_held)
 
     def review(self, snapshot: Snapshot, needs: NeedEstimator, proposal: object) -> Verdict:
         """Return what goes to the cabinet: the proposal made legal, plus the holds people need.
@@ -191,9 +197,9 @@ class Guard:
             runs its own plan.
         """
         asked = self._asked_for(snapshot.requests) if snapshot.requests else 0
-        self._bound.follow(_with_pressed(snapshot, asked) if asked else snapshot)
+        self.bound.follow(snapshot, asked)
         if (
-            snapshot.now_ds < min(self._quiet_until_ds, self._bound.next_due_ds)
+            snapshot.now_ds < min(self._quiet_until_ds, self.bound.next_due_ds)
             and proposal is self._quiet_proposal
             and snapshot.lamps is self._quiet_lamps
             and snapshot.requests is self._quiet_requests
@@ -285,11 +291,11 @@ class Guard:
         self, commands: Commands, snapshot: Snapshot, interventions: list[Intervention]
     ) -> Commands:
         """Return the orders, replaced while they would keep a call waiting past the bound (promise 5)."""
-        served = self._bound.reviewed(commands, snapshot.now_ds, snapshot.lamps)
-        if self._bound.is_forcing and not self._is_forcing:
+        served = self.bound.reviewed(commands, snapshot.now_ds, snapshot.lamps)
+        if self.bound.is_forcing and not self._is_forcing:
             phases = ", ".join(str(phase) for phase in phases_in(served.vehicle_call))
             interventions.append(Intervention("", "service", f"calls of phases {phases} are overdue"))
-        self._is_forcing = self._bound.is_forcing
+        self._is_forcing = self.bound.is_forcing
         return served
 
     # --- one crossing -----------------------------------------------------------------------------
@@ -440,11 +446,6 @@ class Guard:
             interventions.append(
                 Intervention(guard.service.crossing, "sensor_fault", "at its maximum without movement")
             )
-
-
-def _with_pressed(snapshot: Snapshot, asked: int) -> Snapshot:
-    """Return the snapshot as if buttons were pressed for the phases that devices ask for."""
-    return snapshot._replace(calls=replace(snapshot.calls, ped=snapshot.calls.ped | asked))
 
 
 def _stale_ds(proposal: object) -> int:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from .audit import Audit
 from .backends.base import Backend
+from .bound import ServiceBound
 from .clocks import SignalClocks
 from .detection import CrossingRequest, Frame, Snapshot
 from .guard import Guard, Verdict
@@ -48,24 +49,34 @@ class ControlLoop:
     def __init__(
         self, plan: SitePlan, backend: Backend, source: DetectionSource, policy: Policy, guard: Guard | None
     ) -> None:
-        self._backend, self._source = backend, source
-        self._asked = source.requests if isinstance(source, RequestSource) else None
+        self._backend = backend
+        self.listen_to(source)
         self.clocks = SignalClocks(plan)
         self.needs = NeedEstimator(plan)
         self.audit = Audit(plan)
-        self.take_over(policy, guard)
-        self.situation: Situation | None = None
         self._plan = plan
+        self.situation: Situation | None = None
+        self.take_over(policy, guard)
         self._held = self._red_held = 0
         self._noted: Verdict | None = None
         self._lamps: Lamps | None = None
         self._unguarded: tuple[Proposal | None, Verdict] = (None, Verdict(Commands(), 0))
 
+    def listen_to(self, source: DetectionSource) -> None:
+        """Take frames, and requests if there are any, from another source from the next tick on."""
+        self._source = source
+        self._asked = source.requests if isinstance(source, RequestSource) else None
+
     def take_over(self, policy: Policy, guard: Guard | None) -> None:
         """Let another policy, behind its guard, decide from the next tick on."""
         self._policy, self._guard = policy, guard
-        if guard is not None:
+        if guard is None:
+            self._bound = ServiceBound(self._plan, self.clocks)
+        else:
             guard.attach(self.clocks)
+            self._bound = guard.bound
+        if self.situation is not None:
+            self.situation.bound = self._bound
 
     def observe(self) -> Situation:
         """Read cabinet and detectors; bring clocks and needs up to date."""
@@ -79,7 +90,7 @@ class ControlLoop:
             self.clocks.follow(reading.now_ds, reading.lamps)
         self.needs.update(frames, requests)
         if self.situation is None:
-            self.situation = Situation(self._plan, snapshot, self.clocks, self.needs)
+            self.situation = Situation(self._plan, snapshot, self.clocks, self.needs, self._bound)
         self.situation.snapshot = snapshot
         return self.situation
 

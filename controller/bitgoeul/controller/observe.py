@@ -5,7 +5,9 @@ It sees need in seconds, never a mobility class. The same numbers are computed i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,64 +15,139 @@ import numpy.typing as npt
 from .choices import N_MAX, ChoiceRules
 from .clocks import NOT_YET_DS
 from .detection import Snapshot
+from .flows import VehicleFlows
 from .plan import SitePlan
 from .signals import phase_mask
 from .situation import Situation
 
+FLAG = "0/1"
+"""Unit of a feature that is 0 or 1."""
+LIMIT = 2.0
+"""Scaled values are clipped to 0 .. LIMIT."""
+
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One number a policy sees: its name, its meaning with unit, and the value that is scaled to 1."""
+    """One number a policy sees.
+
+    Parameters
+    ----------
+    name : how policies and weights name it.
+    meaning : what it is.
+    scale : the value, in its unit, that is scaled to 1.
+    unit : of the unscaled value; "" for a plain number.
+    """
 
     name: str
     meaning: str
     scale: float
+    unit: str = ""
+
+    @property
+    def most(self) -> float:
+        """The largest value a policy can tell from larger ones, in the feature's unit."""
+        return 1.0 if self.unit == FLAG else LIMIT * self.scale
 
 
 CONTEXT: tuple[Feature, ...] = (
-    Feature("green_age", "age of the youngest green [s]", 60.0),
-    Feature("is_walking", "1 while a walk is shown", 1.0),
+    Feature("green_age", "age of the youngest green", 60.0, "s"),
+    Feature("is_walking", "1 while a walk is shown", 1.0, FLAG),
     Feature("vehicles", "vehicles in all detection zones", 60.0),
     Feature("waiting", "persons waiting at the kerbs", 20.0),
-    Feature("arrivals", "vehicles arriving, mean of the last minute or so [1/s]", 1.5),
-    Feature("is_blind", "1 while a crossing's sensor is blind", 1.0),
+    Feature(
+        "arrivals", "count of the passage detectors, standing vehicles too, mean of about 60 s", 1.5, "1/s"
+    ),
+    Feature("is_blind", "1 while a crossing's sensor is blind", 1.0, FLAG),
+    Feature("arrived_10", "vehicles arriving, mean of about 10 s", 3.0, "1/s"),
+    Feature("arrived_60", "vehicles arriving, mean of about 60 s", 1.5, "1/s"),
+    Feature("arrived_300", "vehicles arriving, mean of about 300 s", 1.5, "1/s"),
+    Feature("departed_10", "vehicles leaving over the stop lines, mean of about 10 s", 3.0, "1/s"),
+    Feature("departed_60", "vehicles leaving over the stop lines, mean of about 60 s", 1.5, "1/s"),
+    Feature("departed_300", "vehicles leaving over the stop lines, mean of about 300 s", 1.5, "1/s"),
+    Feature("detection_age", "age of the oldest of the crossings' newest pictures", 5.0, "s"),
+    Feature(
+        "extension", "longest time since a clearance ended with somebody still on the crossing", 40.0, "s"
+    ),
+    Feature("open_services", "crossings the guard has not released since their walk", 4.0),
 )
-"""The context, one value each, clipped to 0-2 after scaling."""
+"""The context, one value each, clipped to 0-2 after scaling. New ones are appended."""
 
 CHOICE: tuple[Feature, ...] = (
-    Feature("is_stay", "1 for a stay", 1.0),
-    Feature("stay", "length of the stay [s]", 5.0),
-    Feature("is_within", "1 for a go inside the barrier group", 1.0),
+    Feature("is_stay", "1 for a stay", 1.0, FLAG),
+    Feature("stay", "length of the stay", 5.0, "s"),
+    Feature("is_within", "1 for a go inside the barrier group", 1.0, FLAG),
     Feature("vehicles_served", "vehicles in the zones it serves", 40.0),
     Feature("vehicles_delayed", "vehicles in the zones it does not serve", 60.0),
     Feature("longest_lane", "most vehicles in one lane it serves", 14.0),
     Feature("lanes_served", "lanes it serves that have vehicles", 8.0),
     Feature("longest_delayed", "most vehicles in one lane it does not serve", 14.0),
-    Feature("arrivals_10", "vehicles expected in 10 s where it serves", 15.0),
-    Feature("arrivals_30", "vehicles expected in 30 s where it does not serve", 40.0),
+    Feature("arrivals_10", "10 s of `arrivals` where it serves", 15.0),
+    Feature("arrivals_30", "30 s of `arrivals` where it does not serve", 40.0),
     Feature("waiting_served", "persons waiting whose walk it starts", 20.0),
-    Feature("oldest_served", "longest of those waits [s]", 150.0),
+    Feature("oldest_served", "longest of those waits", 150.0, "s"),
     Feature("waiting_delayed", "persons waiting whose walk it does not start", 20.0),
-    Feature("oldest_delayed", "longest of those waits [s]", 150.0),
-    Feature("need", "95 % need of the people on crossings it must wait for [s]", 40.0),
-    Feature("lost", "clearance, yellow and red before it starts [s]", 50.0),
-    Feature("commits", "its shortest service, with yellow and red after it [s]", 60.0),
-    Feature("since_served", "longest time since one of its phases was green [s]", 150.0),
-    Feature("since_delayed", "longest time since another phase was green [s]", 150.0),
-    Feature("to_forced", "time until some phase it does not serve is forced [s]", 150.0),
+    Feature("oldest_delayed", "longest of those waits", 150.0, "s"),
+    Feature("need", "95 % need of the people on crossings it must wait for", 40.0, "s"),
+    Feature("lost", "clearance, yellow and red before it starts", 50.0, "s"),
+    Feature("commits", "its shortest service, with yellow and red after it", 60.0, "s"),
+    Feature("since_served", "longest time since one of its phases was green", 150.0, "s"),
+    Feature("since_delayed", "longest time since another phase was green", 150.0, "s"),
+    Feature("to_forced", "time until some phase it does not serve is forced", 150.0, "s"),
+    Feature("arrived_10_served", "vehicles arriving where it serves, mean of about 10 s", 3.0, "1/s"),
+    Feature("arrived_60_served", "vehicles arriving where it serves, mean of about 60 s", 1.5, "1/s"),
+    Feature("arrived_300_served", "vehicles arriving where it serves, mean of about 300 s", 1.5, "1/s"),
+    Feature(
+        "arrived_10_delayed", "vehicles arriving where it does not serve, mean of about 10 s", 3.0, "1/s"
+    ),
+    Feature(
+        "arrived_60_delayed", "vehicles arriving where it does not serve, mean of about 60 s", 1.5, "1/s"
+    ),
+    Feature(
+        "arrived_300_delayed", "vehicles arriving where it does not serve, mean of about 300 s", 1.5, "1/s"
+    ),
+    Feature("departed_10_served", "vehicles leaving where it serves, mean of about 10 s", 3.0, "1/s"),
+    Feature("departed_60_served", "vehicles leaving where it serves, mean of about 60 s", 1.5, "1/s"),
+    Feature("departed_300_served", "vehicles leaving where it serves, mean of about 300 s", 1.5, "1/s"),
+    Feature(
+        "departed_10_delayed", "vehicles leaving where it does not serve, mean of about 10 s", 3.0, "1/s"
+    ),
+    Feature(
+        "departed_60_delayed", "vehicles leaving where it does not serve, mean of about 60 s", 1.5, "1/s"
+    ),
+    Feature(
+        "departed_300_delayed", "vehicles leaving where it does not serve, mean of about 300 s", 1.5, "1/s"
+    ),
+    Feature("detection_age", "oldest newest picture of the crossings it waits for or gives walk", 5.0, "s"),
+    Feature("extension", "longest extension that runs on a crossing it must wait for", 40.0, "s"),
+    Feature("extension_left", "longest time until such an extension reaches the plan's maximum", 40.0, "s"),
 )
-"""One row per choice, clipped to 0-2 after scaling."""
+"""One row per choice, clipped to 0-2 after scaling. New ones are appended."""
 
-ARRIVAL_MEMORY_S = 60.0
-"""Time constant of the arrival averages [A]. [s]"""
-LIMIT = 2.0
-"""Scaled values are clipped to 0 .. LIMIT."""
-
+FIRST_CHOICE_N = 20
+"""Choice features of the first version: what weights found for those are multiplied with."""
 NEED_QUANTILE = 0.95
 """Quantile of the need a policy sees; the guard's own is stricter."""
 
 _CONTEXT_SCALE = np.array([feature.scale for feature in CONTEXT], dtype=np.float32)
 _CHOICE_SCALE = np.array([feature.scale for feature in CHOICE], dtype=np.float32)
+
+
+def places_of(names: Sequence[str] | None, known: tuple[Feature, ...]) -> list[int]:
+    """Return where the features of these names stand; all of them for None.
+
+    Raises
+    ------
+    ValueError : a name that is not known, or stands twice, or no name at all.
+    """
+    places = {feature.name: place for place, feature in enumerate(known)}
+    if names is None:
+        return list(places.values())
+    unknown = sorted(set(names) - set(places))
+    if unknown:
+        raise ValueError(f"no such features: {', '.join(unknown)}; known: {', '.join(places)}")
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"features = {', '.join(names) or 'none'}: name at least one, and each once")
+    return [places[name] for name in names]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +162,21 @@ class Observation:
 Vector = npt.NDArray[np.float32]
 
 
+class NeedReader(Protocol):
+    """What an observer takes for the need of people on a crossing, where it is not the controller's own.
+
+    For studies of what the need is worth; the guard asks the controller's own estimate in any case.
+    """
+
+    def follow(self, situation: Situation) -> None:
+        """Take in a tick; called once a tick."""
+        ...
+
+    def need_s(self, situation: Situation, index: int) -> float:
+        """Return the need on a crossing, by its index in the plan; 0 if nobody is there. [s]"""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseView:
     """What waits for each phase: one value per phase, in the plan's order, `(n_phases,)`.
@@ -92,11 +184,14 @@ class PhaseView:
     Parameters
     ----------
     vehicles, longest, lanes : vehicles in its zones, most in one lane, lanes with any.
-    arrivals : vehicles arriving. [1/s]
+    arrivals : mean count of its passage detectors. [1/s]
     waiting, oldest : persons at its kerbs, and the longest wait of one. [s]
     since : time since it was green; 0 while it is. [s]
     called : how long somebody has waited for it; 0 if nobody does. [s]
     need : 95 % need of the people on its crossings; 0 unless it is green. [s]
+    age : of the oldest of its crossings' newest pictures. [s]
+    extension, extension_left : of the extension running on one of its crossings; 0 if none is. [s]
+    arrived, departed : averages of its vehicles, `(len(FLOW_MEMORY_S), n_phases)`. [1/s]
     is_current, is_walking : it shows green; it shows walk.
     """
 
@@ -104,11 +199,16 @@ class PhaseView:
     longest: Vector
     lanes: Vector
     arrivals: Vector
-    waiting: Vector
-    oldest: Vector
     since: Vector
     called: Vector
+    waiting: Vector
+    oldest: Vector
     need: Vector
+    age: Vector
+    extension: Vector
+    extension_left: Vector
+    arrived: Vector
+    departed: Vector
     is_current: npt.NDArray[np.bool_]
     is_walking: npt.NDArray[np.bool_]
 
@@ -120,10 +220,11 @@ class ChoiceObserver:
     ----------
     plan : the site.
     rules : its choices.
+    needs : what it takes for the need; None is the controller's own estimate.
     """
 
-    def __init__(self, plan: SitePlan, rules: ChoiceRules) -> None:
-        self._rules = rules
+    def __init__(self, plan: SitePlan, rules: ChoiceRules, *, needs: NeedReader | None = None) -> None:
+        self._rules, self._needs = rules, needs
         place = {phase.number: index for index, phase in enumerate(plan.phases)}
         self._bits = tuple(1 << (phase.number - 1) for phase in plan.phases)
         self._numbers = tuple(place)
@@ -144,12 +245,15 @@ class ChoiceObserver:
         self._is_stay = np.array([choice.stay_ds > 0 for choice in choices])
         self._stay_s = np.array([choice.stay_ds / 10 for choice in choices], dtype=np.float32)
         self._targets = np.array([[bool(choice.mask & bit) for bit in self._bits] for choice in choices])
-        self._rates = [0.0] * len(self._loop_places)
+        self._flows = VehicleFlows(plan)
+        self._loop_phases = _incidence(self._loop_places, len(place))
+        self._zone_phases = _incidence(self._zone_places, len(place))
+        self._extension_max_s = tuple(plan.extension_max_s(crossing.id) for crossing in plan.crossings)
         self._followed_ds = NOT_YET_DS
         self._observed: tuple[Snapshot, Observation] | None = None
 
     def follow(self, situation: Situation) -> None:
-        """Keep call ages and arrival averages up to date; call once a tick."""
+        """Keep call ages and vehicle averages up to date; call once a tick."""
         snapshot = situation.snapshot
         if snapshot.now_ds == self._followed_ds:
             return
@@ -158,12 +262,10 @@ class ChoiceObserver:
             if frame.waiting:
                 calls |= bit
         situation.clocks.note_calls(snapshot.now_ds, calls)
-        elapsed_s = min((snapshot.now_ds - self._followed_ds) / 10, 5.0) if self._followed_ds >= 0 else 0.5
         self._followed_ds = snapshot.now_ds
-        keep, weight = 1 - elapsed_s / ARRIVAL_MEMORY_S, 1 / ARRIVAL_MEMORY_S
-        self._rates = [
-            rate * keep + count * weight for rate, count in zip(self._rates, snapshot.arrivals, strict=True)
-        ]
+        self._flows.follow(snapshot)
+        if self._needs is not None:
+            self._needs.follow(situation)
 
     def observe(self, situation: Situation) -> Observation:
         """Return what a policy sees of this situation; asked twice for one tick, the same object."""
@@ -190,18 +292,11 @@ class ChoiceObserver:
                 lanes[place] += number > 0
                 longest[place] = max(longest[place], number)
         arrivals = [0.0] * count
-        for rate, places in zip(self._rates, self._loop_places, strict=True):
+        for rate, places in zip(self._flows.counts(now_ds), self._loop_places, strict=True):
             for place in places:
                 arrivals[place] += rate
-        waiting, oldest, need = [0] * count, [0.0] * count, [0.0] * count
         green = snapshot.lamps.green
-        for index, (frame, place) in enumerate(zip(snapshot.frames, self._crossing_places, strict=True)):
-            waiting[place] += len(frame.waiting)
-            for track in frame.waiting:
-                oldest[place] = max(oldest[place], (now_ds - track.since_ds) / 10)
-            if green & self._bits[place]:
-                needed_s = situation.needs.need(index, now_ds, quantile=NEED_QUANTILE)
-                need[place] = max(need[place], needed_s)
+        people = self._people(situation)
         clocks = situation.clocks.phases
         since = [
             0.0 if clocks[number].is_green else (now_ds - clocks[number].green_ended_ds) / 10
@@ -211,22 +306,59 @@ class ChoiceObserver:
             0.0 if clocks[number].called_ds == NOT_YET_DS else (now_ds - clocks[number].called_ds) / 10
             for number in self._numbers
         ]
-        numbers = np.array(
-            [vehicles, longest, lanes, arrivals, waiting, oldest, since, called, need], dtype=np.float32
-        )
+        numbers = np.array([vehicles, longest, lanes, arrivals, since, called, *people], dtype=np.float32)
         lamps = np.array([[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)])
-        return PhaseView(*numbers, *lamps)
+        arrived, departed = self._flows.rates(now_ds)
+        parts = [
+            *numbers,
+            (arrived @ self._loop_phases).astype(np.float32),
+            (departed @ self._zone_phases).astype(np.float32),
+            *lamps,
+        ]
+        return PhaseView(*parts)
+
+    def _people(self, situation: Situation) -> tuple[list[float], ...]:
+        """Return waiting, oldest, need, age, extension and extension_left of each phase."""
+        snapshot, now_ds = situation.snapshot, situation.snapshot.now_ds
+        services, green = situation.clocks.services, snapshot.lamps.green
+        table = tuple([0.0] * len(self._bits) for _ in range(6))
+        waiting, oldest, need, age, extension, extension_left = table
+        for index, (frame, place) in enumerate(zip(snapshot.frames, self._crossing_places, strict=True)):
+            waiting[place] += len(frame.waiting)
+            for track in frame.waiting:
+                oldest[place] = max(oldest[place], (now_ds - track.since_ds) / 10)
+            age[place] = max(age[place], (now_ds - frame.measured_ds) / 10)
+            if not green & self._bits[place]:
+                continue
+            needed_s = (
+                situation.needs.need(index, now_ds, quantile=NEED_QUANTILE)
+                if self._needs is None
+                else self._needs.need_s(situation, index)
+            )
+            need[place] = max(need[place], needed_s)
+            ended_ds = services[index].clear_ended_ds
+            if needed_s > 0 and services[index].is_open and ended_ds != NOT_YET_DS:
+                runs_s = (now_ds - ended_ds) / 10
+                extension[place] = max(extension[place], runs_s)
+                extension_left[place] = max(extension_left[place], self._extension_max_s[index] - runs_s)
+        return table
 
     def _context(self, situation: Situation, view: PhaseView) -> Vector:
         snapshot, now_ds = situation.snapshot, situation.snapshot.now_ds
         greens = [now_ds - c.green_since_ds for c in situation.clocks.phases.values() if c.is_green]
+        arrived, departed = self._flows.rates(now_ds)
         values = (
             min(greens, default=0) / 10,
             float(snapshot.lamps.walk > 0),
             float(sum(snapshot.zone_vehicles)),
             float(view.waiting.sum()),
-            sum(self._rates),
+            sum(self._flows.counts(now_ds)),
             float(not all(frame.is_healthy for frame in snapshot.frames)),
+            *arrived.sum(axis=1).tolist(),
+            *departed.sum(axis=1).tolist(),
+            float(view.age.max(initial=0.0)),
+            float(view.extension.max(initial=0.0)),
+            float(sum(service.is_open for service in situation.clocks.services)),
         )
         return np.array(values, dtype=np.float32)
 
@@ -258,8 +390,23 @@ class ChoiceObserver:
             _most(target, view.since),
             _most(~target, view.since),
             self._rules.forcing_age_s - _most(~target, view.called),
+            *(target @ rates for rates in view.arrived),
+            *(~target @ rates for rates in view.arrived),
+            *(target @ rates for rates in view.departed),
+            *(~target @ rates for rates in view.departed),
+            _most(leaving | walks, view.age),
+            _most(leaving, view.extension),
+            _most(leaving, view.extension_left),
         )
         return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _incidence(places: tuple[tuple[int, ...], ...], count: int) -> npt.NDArray[np.float64]:
+    """Return a matrix that adds up detectors by phase: 1 where a detector is a phase's."""
+    matrix = np.zeros((len(places), count))
+    for row, each in enumerate(places):
+        matrix[row, list(each)] = 1.0
+    return matrix
 
 
 def _most(of: npt.NDArray[np.bool_], values: Vector) -> Vector:

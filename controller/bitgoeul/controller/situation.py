@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from .bound import ServiceBound
 from .clocks import SignalClocks
 from .detection import Snapshot
 from .need import NeedEstimator
@@ -21,12 +22,20 @@ class Situation:
     snapshot : this tick's snapshot.
     clocks : how long each phase and crossing has been as it is.
     needs : people on the crossings and the time they need.
+    bound : who waits since when, and which choices keep the plan's service bound: the guard's, where there
+        is one.
     """
 
     plan: SitePlan
     snapshot: Snapshot
     clocks: SignalClocks
     needs: NeedEstimator
+    bound: ServiceBound = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Follow the bound by itself where no guard does."""
+        if self.bound is None:
+            self.bound = ServiceBound(self.plan, self.clocks)
 
 
 @dataclass(frozen=True, slots=True)

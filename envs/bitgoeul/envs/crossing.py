@@ -20,12 +20,19 @@ from bitgoeul.controller.backends.sumo import as_fault
 from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.guard import Guard
 from bitgoeul.sim_scenarios.catalog import Site
-from bitgoeul.sim_scenarios.demand import draw_trips
+from bitgoeul.sim_scenarios.demand import AS_STATED, Trips, draw_trips
 from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .deciding import AgentPolicy, GivenChoice, only_staying
 from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, fix
-from .observing import ObsType, ablated, as_observation, critic_vector, observation_space
+from .observing import (
+    ObsType,
+    ablated,
+    as_observation,
+    critic_vector,
+    observation_space,
+    observed_needs,
+)
 from .options import RENDER_MODES, make_options
 from .outcome import conclude, count_so_far
 from .reward import Interval, PersonSeconds
@@ -73,6 +80,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._step_ds = round(10 * (self.options.delta_time_s or 0))
         self._simulation_ends_ds = self._episode_ends_ds = 0
         self._started_ds = 0
+        self._episode: EpisodeDraw | None = None
         self._is_open = False
         self._renderer: Any = None
         self._last_frame: Any = None
@@ -134,7 +142,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         if self._simulation is not None:
             self._simulation.close()
             self._simulation = None
-        self._driver, self._is_open = None, False
+        self._driver, self._episode, self._is_open = None, None, False
 
     # --- what renderers and tests look at -----------------------------------------------------------
 
@@ -182,13 +190,8 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
     def _begin(self, episode: EpisodeDraw) -> None:
         """Start a simulation and run it through the warm-up, to the first decision."""
-        options, self._episode = self.options, episode
-        self._started_ds = 0
+        options = self.options
         end_s = WARMUP_S + 60 * (options.continuing_minutes or options.minutes)
-        self._simulation_ends_ds = 10 * end_s
-        trips = draw_trips(
-            self.site, seed=episode.seed, hour=episode.hour, duration_s=end_s, variation=episode.variation
-        )
         if self._simulation is None:
             self._simulation = Simulation(
                 self.site,
@@ -197,17 +200,35 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
                 end_s=end_s,
                 backend=options.backend,
                 has_gui=options.render_mode == "human",
-                trips=trips,
+                trips=self._draw_trips(episode, end_s),
             )
+        elif episode == self._episode:
+            self._simulation.load_again()
         else:
-            self._simulation.load(trips, end_s=end_s)
+            self._simulation.load(self._draw_trips(episode, end_s), seed=episode.seed, end_s=end_s)
+        self._episode, self._simulation_ends_ds, self._started_ds = episode, 10 * end_s, 0
         self._is_open, self._last_frame, self._renderer = True, None, None
         self._make_junction(episode)
+
+    def _draw_trips(self, episode: EpisodeDraw, end_s: int) -> Trips | None:
+        """Return who travels; None on an imported network, whose route file says so.
+
+        Raises
+        ------
+        ValueError : a variation of a route file's demand, which is used as it is.
+        """
+        if self.site.imported is None:
+            return draw_trips(
+                self.site, seed=episode.seed, hour=episode.hour, duration_s=end_s, variation=episode.variation
+            )
+        if episode.variation != AS_STATED:
+            raise ValueError("demand_factor and walker_mix: a route file is used as it is; leave them out")
+        return None
 
     def _make_junction(self, episode: EpisodeDraw) -> None:
         """Put the controlled junction into the simulation and warm it up."""
         options, plan = self.options, self.site.plan
-        self._policy = AgentPolicy(plan, self._chooser)
+        self._policy = AgentPolicy(plan, self._chooser, observed_needs(plan, options.ablation))
         guard = Guard(plan, form=options.form, extension_max_s=options.extension_max_s)
         driver = self._driver = JunctionDriver(
             self.simulation.connection,
@@ -304,13 +325,8 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         if self._step_ds and not driver.is_decision_due:
             observation = only_staying(observation)
         self._mask = observation.mask
-        if callable(options.observation):
-            seen: ObsType = options.observation(situation, observation)
-            return seen
-        seen = as_observation(observation, options)
-        if options.critic and isinstance(seen, dict):
-            seen["critic"] = critic_vector(driver)
-        return seen
+        critic = critic_vector(driver) if options.critic else None
+        return as_observation(observation, options, situation=situation, critic=critic)
 
     # --- an episode's end ---------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bitgoeul.controller.observe import Observation
+from bitgoeul.controller.observe import NeedReader, Observation
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.policies.choosing import ChoicePolicy, default_choice
 from bitgoeul.controller.situation import Situation
@@ -52,14 +52,15 @@ class AgentPolicy(ChoicePolicy):
     ----------
     plan : the site.
     chooser : where the actions are given.
+    needs : what it sees as the need of people; None is the controller's own estimate.
     """
 
-    def __init__(self, plan: SitePlan, chooser: GivenChoice) -> None:
-        super().__init__("environment", plan, chooser)
+    def __init__(self, plan: SitePlan, chooser: GivenChoice, needs: NeedReader | None = None) -> None:
+        super().__init__("environment", plan, chooser, needs=needs)
 
     def has_choice(self, situation: Situation) -> bool:
         """Tell whether more than one choice is legal; asked when a decision is due."""
-        return sum(self.rules.legal(situation)) > 1
+        return int(self.observer.observe(situation).mask.sum()) > 1
 
     def break_stay(self) -> None:
         """End a stay under way, so that the next decision is due as soon as the lamps allow."""

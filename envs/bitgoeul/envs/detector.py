@@ -160,7 +160,9 @@ class EmulatedDetector:
         """
         driver, frames, is_camera = self._driver, [], not self.preset.is_button
         if now_ds >= self._next_event_ds:
-            self._next_event_ds = min([self._advance(sensor, now_ds) for sensor in self._sensors])
+            self._next_event_ds = min(
+                [self._advance(sensor, now_ds) for sensor in self._sensors], default=inf
+            )
         for index, sensor in self._numbered:
             if sensor.is_out:
                 frames.append(Frame(sensor.crossing, now_ds, is_healthy=False))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot
+from math import cos, hypot, radians, sin
 from typing import Any, Literal
 
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.geometry import neighbours
 from bitgoeul.controller.plan import Crossing, SitePlan
 from bitgoeul.controller.plan_checks import REFUGE
 
@@ -86,7 +87,7 @@ def crossing_layouts(connection: Connection, plan: SitePlan) -> tuple[CrossingLa
     """
     links = connection.trafficlight.getControlledLinks(plan.sumo.traffic_light)
     area_legs = _legs_of_areas(connection, plan, links)
-    return tuple(_layout(connection, crossing, links, area_legs) for crossing in plan.crossings)
+    return tuple(_layout(connection, (plan, crossing), links, area_legs) for crossing in plan.crossings)
 
 
 def _legs_of_areas(connection: Connection, plan: SitePlan, links: Links) -> dict[str, set[str]]:
@@ -117,8 +118,9 @@ def leg_edges(plan: SitePlan, links: Links) -> tuple[dict[str, str], dict[str, s
 
 
 def _layout(
-    connection: Connection, crossing: Crossing, links: Links, area_legs: dict[str, set[str]]
+    connection: Connection, place: tuple[SitePlan, Crossing], links: Links, area_legs: dict[str, set[str]]
 ) -> CrossingLayout:
+    plan, crossing = place
     lane = f"{crossing.sumo_edge}_0"
     before = [edge_of(link[0]) for choice in links for link in choice if link[1] == lane]
     after = [edge_of(link[0]) for link in connection.lane.getLinks(lane)]
@@ -130,16 +132,18 @@ def _layout(
         )
     kerb_a, kerb_b = crossing.kerbs
     ends = area_legs.get(start_area, set()), area_legs.get(after[0], set())
+    shape = connection.lane.getShape(lane)
     if _is_at(kerb_a, ends[0]) and _is_at(kerb_b, ends[1]):
         start_kerb: Kerb = "A"
     elif _is_at(kerb_b, ends[0]) and _is_at(kerb_a, ends[1]):
         start_kerb = "B"
+    elif not all(legs - {crossing.leg} for legs in ends):
+        start_kerb = _kerb_by_side(plan, crossing, shape[0], shape[-1])
     else:
         raise ScenarioError(
             f"crossing {crossing.id}: its ends meet the legs {sorted(ends[0])} and {sorted(ends[1])}, "
             f"not the kerbs {kerb_a} and {kerb_b}; correct kerbs in the plan"
         )
-    shape = connection.lane.getShape(lane)
     return CrossingLayout(
         crossing=crossing.id,
         edge=crossing.sumo_edge,
@@ -151,6 +155,19 @@ def _layout(
         start_xy=(shape[0][0], shape[0][1]),
         end_xy=(shape[-1][0], shape[-1][1]),
     )
+
+
+def _kerb_by_side(plan: SitePlan, crossing: Crossing, start: Point, end: Point) -> Kerb:
+    """Return the kerb at a crossing's beginning by its side of the leg, where no sidewalk tells.
+
+    Seen from the junction, the leg next to it anticlockwise lies to the left.
+    """
+    bearing = radians(plan.leg(crossing.leg).bearing_deg)
+    begins_on_left = sin(bearing) * (end[1] - start[1]) - cos(bearing) * (end[0] - start[0]) < 0.0
+    left = neighbours(crossing.leg, plan.legs)[0]
+    kerb_a, kerb_b = crossing.kerbs
+    is_a_on_left = kerb_b != left if kerb_a == REFUGE else kerb_a == left
+    return "A" if begins_on_left == is_a_on_left else "B"
 
 
 def _is_at(kerb: str, legs: set[str]) -> bool:

@@ -127,6 +127,19 @@ class Measures:
         self.extension_use = NO_EXTENSIONS
         driver.listeners.append(self)
 
+    @property
+    def crossed_n(self) -> int:
+        """Walkers who have left a crossing so far, of those who entered it after the warm-up."""
+        return sum(record.walker.exited_ds is not None for record in self._counted())
+
+    @property
+    def residual_n(self) -> int:
+        """Residuals so far, among those who entered after the warm-up."""
+        return sum(record.residual_m is not None for record in self._counted())
+
+    def _counted(self) -> list[CrossingRecord]:
+        return [record for record in self._records if record.entered_ds >= self._warmup_ds]
+
     def entered(self, walker: Walker, now_ds: int) -> None:
         """Note that a walker is now on a crossing."""
         record = CrossingRecord(walker, -self._yield_clock_ds(walker.crossing, now_ds), now_ds)
@@ -201,8 +214,7 @@ class Measures:
             crossing.id: [(e.started_ds, e.ended_ds) for e in extensions if e.crossing == crossing.id]
             for crossing in self._plan.crossings
         }
-        records = [record for record in self._records if record.entered_ds >= self._warmup_ds]
-        rows = [self._row(record, now_ds, spans) for record in records]
+        rows = [self._row(record, now_ds, spans) for record in self._counted()]
         for waiting in self._driver.waiting:
             rows.extend(self._walker_columns(walker, now_ds) for walker in waiting.values())
         if was_detected is not None:

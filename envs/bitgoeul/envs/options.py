@@ -15,6 +15,7 @@ from bitgoeul.sim_scenarios.simulation import LONGEST_MIN, STEP_S
 
 from .detector import preset
 from .episode import Randomisation, load_randomisation
+from .observing import ABLATIONS
 from .reward import TERMS, RewardFunction
 
 RENDER_MODES: Final = ("human", "rgb_array", "ansi")
@@ -23,8 +24,6 @@ BACKENDS: Final = ("libsumo", "traci")
 """What `backend` may be."""
 OBSERVATIONS: Final = ("dict", "flat")
 """Names of the built-in observations."""
-ABLATIONS: Final = ("none", "class_blind", "perfect", "no_need", "presence")
-"""What may be taken from what the policy sees, or given to it."""
 TAU_S: Final = 240.0
 """Default time constant of the discount. [s] [A]"""
 

@@ -79,7 +79,8 @@ class PersonSeconds:
     over 0..T of n(t) exp(-t / tau) dt, exact for n constant within a simulation step, over a scale:
     `SCALE_S` times the persons that site and hour send per second.
 
-    n counts the occupants of each vehicle by its type (`persons` of the demand file) from its scheduled
+    n counts the occupants of each vehicle by its type (`persons` of the demand file, 1.4 in a type that it
+    does not have; one figure for all vehicles of an imported network) from its scheduled
     departure, those that cannot enter yet included, until it leaves the network; walkers from the kerb
     until they are across. Who never leaves is so charged for every second of the episode. The end of an
     episode adds nothing: it is a truncation, and the learner's bootstrap stands for what would follow.
@@ -105,8 +106,13 @@ class PersonSeconds:
         self._statistic = connection.simulation.getParameter
         self._type_of, self._ids = connection.vehicle.getTypeID, connection.vehicle.getIDList
         self._persons_in = {kind.id: kind.persons for kind in site.demand.vehicle_types}
+        self._others = OTHER_OCCUPANCY
+        if site.imported is not None:
+            self._persons_in, self._others = {}, site.imported.occupancy
         self._known: dict[str, float] = {}
         self._occupants, self._seen_ds = 0.0, -1
+        self._outside: tuple[str, ...] = ()
+        self._outside_n = 0.0
         self._counters = TermCounters(driver, weights or {})
         self.scale_person_s = persons_per_second(site, hour) * SCALE_S
         self._decay = 1.0 if tau_s is None else math.exp(-STEP_S / tau_s)
@@ -123,9 +129,7 @@ class PersonSeconds:
 
     def add(self) -> None:
         """Count everyone at the junction for one simulation step."""
-        occupants = self._count_occupants()
-        for vehicle in self._pending():
-            occupants += self._known.get(vehicle) or self._look_up(vehicle)
+        occupants = self._count_occupants() + self._count_outside()
         people = self._driver.walkers
         walkers = sum(map(len, people.waiting)) + sum(map(len, people.on_crossing))
         discount = self._discount
@@ -167,8 +171,16 @@ class PersonSeconds:
     def _present_n(self) -> float:
         """Return the persons at the junction now, those who could not enter included."""
         people = self._driver.walkers
-        waiting = sum(self._known.get(vehicle) or self._look_up(vehicle) for vehicle in self._pending())
-        return self._occupants + waiting + sum(map(len, [*people.waiting, *people.on_crossing]))
+        walkers = sum(map(len, people.waiting)) + sum(map(len, people.on_crossing))
+        return self._occupants + self._count_outside() + walkers
+
+    def _count_outside(self) -> float:
+        """Return the persons in vehicles that cannot enter the network yet."""
+        pending = self._pending()
+        if pending != self._outside:
+            self._outside = pending
+            self._outside_n = sum([self._known.get(each) or self._look_up(each) for each in pending])
+        return self._outside_n
 
     def _count_occupants(self) -> float:
         """Return the persons in vehicles in the network; counted anew after steps that were not added."""
@@ -187,7 +199,7 @@ class PersonSeconds:
     def _look_up(self, vehicle: str) -> float:
         """Return the persons in a vehicle, by its type."""
         kind = self._type_of(vehicle).partition("@")[0]
-        persons = self._known[vehicle] = self._persons_in.get(kind, OTHER_OCCUPANCY)
+        persons = self._known[vehicle] = self._persons_in.get(kind, self._others)
         return persons
 
     def _incidents(self) -> tuple[int, int]:
@@ -203,6 +215,8 @@ def mean_occupancy(site: Site) -> float:
 
 def persons_per_second(site: Site, hour: str) -> float:
     """Return persons arriving, walkers and people in vehicles. [1/s]"""
+    if site.imported is not None:
+        return site.imported.routes.persons_per_s
     demand, period = site.demand, site.demand.period(hour)
     vehicles_per_h = sum(
         approach.veh_per_h(turn) for approach in demand.approaches for turn in ("left", "through", "right")

@@ -35,7 +35,7 @@ from bitgoeul.controller.policies import (
     plan_for,
 )
 from bitgoeul.controller.policies.base import Policy
-from bitgoeul.sim_scenarios.build import build_network
+from bitgoeul.sim_scenarios.build import BuiltNetwork, build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
@@ -184,6 +184,7 @@ class Simulation:
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
     trips : who travels; None: drawn from the site's demand.
+    network : where they travel; None: the site's own network.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -196,24 +197,30 @@ class Simulation:
         backend: str = "libsumo",
         has_gui: bool = False,
         trips: Trips | None = None,
+        network: BuiltNetwork | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
-            self.site, self._network = site, build_network(site)
+            self.site, self._network = site, network or build_network(site)
             self._runs, self._is_concluded = 0, False
             self._backend, self._has_gui = backend, has_gui
             self._process: subprocess.Popen[bytes] | None = None
             self._is_in_process = False
-            self._prepare(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), seed, end_s)
+            if trips is None and site.imported is None:
+                trips = draw_trips(site, seed=seed, hour=hour, duration_s=end_s)
+            self._prepare(trips, seed, end_s)
             self.connection = self._open()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
 
-    def _prepare(self, trips: Trips, seed: int, end_s: int) -> None:
-        """Write a run's trips and settle its options."""
-        routes = self.folder / "routes.rou.xml"
-        write_routes(trips, routes)
+    def _prepare(self, trips: Trips | None, seed: int, end_s: int) -> None:
+        """Write a run's trips, or take the route file of an imported network; settle its options."""
+        if trips is None and self.site.imported is not None:
+            routes = self.site.imported.routes.path
+        elif trips is not None:
+            routes = self.folder / "routes.rou.xml"
+            write_routes(trips, routes)
         self._options = sumo_options(
             network=self._network.net_path,
             additional=self._network.additional_path,
@@ -254,15 +261,30 @@ class Simulation:
         self._runs += 1
         self.connection.load(self._arguments())
 
-    def load(self, trips: Trips, *, end_s: int) -> None:
+    def load(self, trips: Trips | None, *, seed: int, end_s: int) -> None:
         """Begin another run in the same SUMO; the last run's outputs are removed.
+
+        Parameters
+        ----------
+        trips : who travels; None: whom the route file of an imported network has.
+        seed : of SUMO's own random numbers.
+        end_s : end of the simulation. [s]
+
+        Raises
+        ------
+        ScenarioError : SUMO refuses the files.
+        """
+        self._prepare(trips, seed, end_s)
+        self.load_again()
+
+    def load_again(self) -> None:
+        """Begin the same run again in the same SUMO; the last run's outputs are removed.
 
         Raises
         ------
         ScenarioError : SUMO refuses the files.
         """
         last = self.outputs
-        self._prepare(trips, trips.seed, end_s)
         self._runs += 1
         arguments = self._arguments()
         try:

@@ -132,6 +132,8 @@ def build_network(site: Site) -> BuiltNetwork:
     ScenarioError : netconvert is missing or refuses the sources, the cache cannot be written, or the
         plan's conflicts are not those of the network (`matrix`).
     """
+    if site.imported is not None:
+        return _beside_imported(site, site.imported.net_file)
     key = content_hash(site)
     folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{key}"
     if not _is_whole(folder):
@@ -143,6 +145,26 @@ def build_network(site: Site) -> BuiltNetwork:
     return BuiltNetwork(
         net_path=folder / NETWORK_FILE, additional_path=folder / ADDITIONAL_FILE, content_hash=key
     )
+
+
+def _beside_imported(site: Site, net_file: Path) -> BuiltNetwork:
+    """Write the additional file of an imported network, which itself stays as it is.
+
+    Raises
+    ------
+    ScenarioError : the network went away, or the cache cannot be written.
+    """
+    additional = _detectors_xml(site.plan, _program_xml(site.plan))
+    try:
+        digest = hashlib.sha256(net_file.read_bytes() + additional.encode()).hexdigest()[:16]
+    except OSError as fault:
+        raise ScenarioError(f"{net_file}: cannot be read: {fault.strerror or fault}") from None
+    folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{digest}"
+    path = folder / ADDITIONAL_FILE
+    if not path.is_file() or path.read_text(encoding="utf-8") != additional:
+        with new_folder(folder, replace=folder.is_dir()) as temporary:
+            write_text(temporary / ADDITIONAL_FILE, additional)
+    return BuiltNetwork(net_path=net_file, additional_path=path, content_hash=digest)
 
 
 def _checksum(folder: Path) -> str:
@@ -217,12 +239,13 @@ def _program_xml(plan: SitePlan) -> str:
     )
 
 
-def _detectors_xml(plan: SitePlan) -> str:
-    """Return the additional file: an induction loop per passage detector, without output."""
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>"]
+def _detectors_xml(plan: SitePlan, program: str = "") -> str:
+    """Return the additional file: a signal program if any, and the passage detectors without output."""
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>", *program.splitlines()]
+    zones = {(each.leg, each.lane): each.sumo_id for each in plan.zone_detectors}
     lines += [
-        f'    <inductionLoop id="{each.sumo_id}" lane="{each.leg}_in_{each.lane}" pos="{-each.distance_m:g}"'
-        ' period="86400" file="NUL"/>'
+        f'    <inductionLoop id="{each.sumo_id}" lane="{zones[each.leg, each.lane]}"'
+        f' pos="{-each.distance_m:g}" period="86400" file="NUL"/>'
         for each in plan.passage_detectors
     ]
     return "\n".join([*lines, "</additional>", ""])

@@ -14,6 +14,7 @@ from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.plan import SitePlan, load_plan
 
 from .demand_tables import Demand, load_demand
+from .route_files import RouteDemand
 
 SITES_FOLDER = Path(__file__).parent / "sites"
 ENTRY_POINT_GROUP = "bitgoeul.sites"
@@ -21,6 +22,24 @@ ENTRY_POINT_GROUP = "bitgoeul.sites"
 PLAN_FILE = "plan.toml"
 DEMAND_FILE = "demand.toml"
 SITE_FILE = "site.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedNetwork:
+    """What a site derived from somebody's SUMO network runs on (`importers.site_from_network`).
+
+    Parameters
+    ----------
+    net_file : the network, used as it is.
+    routes : the route file, used as it is, and what departs in it.
+    occupancy : persons a vehicle. [1]
+    lines : how the plan was derived, a line each.
+    """
+
+    net_file: Path
+    routes: RouteDemand
+    occupancy: float
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +55,8 @@ class Site:
         `based_on`.
     plan : its plan, retimed if that was asked for.
     demand : who arrives.
+    imported : the network and route file of a site that `site_from_network` derived, else None; then
+        `plan_file` is the network, and nothing is drawn from `demand`.
     """
 
     name: str
@@ -44,6 +65,11 @@ class Site:
     network_folder: Path
     plan: SitePlan
     demand: Demand
+    imported: ImportedNetwork | None = None
+
+    def explain(self) -> tuple[str, ...]:
+        """Return how the plan was derived from a network, a line each; nothing for a written plan."""
+        return () if self.imported is None else self.imported.lines
 
 
 def _registered_folders() -> dict[str, Path]:

@@ -8,8 +8,10 @@ and for every site that shares the demand, and a longer run only adds trips at i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,12 +149,12 @@ def draw_trips(
         raise ValueError(f"a run of {duration_s} s is too short; give at least 1 s")
     variation.check()
     period = site.demand.period(hour)
-    vehicles = [
-        trip
+    flows = [
+        each
         for approach in site.demand.approaches
         for movement in site.plan.movements
         if movement.from_leg == approach.leg
-        for trip in _vehicle_flow(
+        for each in _vehicle_flow(
             site,
             movement,
             Stream(seed=seed, name=f"vehicles {movement.id}", duration_s=duration_s),
@@ -166,32 +168,34 @@ def draw_trips(
             flow, Stream(seed=seed, name=f"walkers {flow.crossing.id}", duration_s=duration_s)
         )
     ]
-    vehicles.sort(key=lambda trip: (trip.depart_s, trip.movement))
+    flows.sort(key=itemgetter(0, 1))
     walkers.sort(key=lambda trip: (trip.depart_s, trip.crossing))
     return Trips(
         demand=site.demand,
         seed=seed,
         duration_s=duration_s,
-        vehicles=tuple(replace(trip, id=f"v{number}") for number, trip in enumerate(vehicles)),
+        vehicles=tuple([make(id=f"v{number}") for number, (_, _, make) in enumerate(flows)]),
         walkers=tuple(replace(trip, id=f"w{number}") for number, trip in enumerate(walkers)),
     )
 
 
-def _vehicle_flow(site: Site, movement: Movement, stream: Stream, per_h: float) -> Iterator[VehicleTrip]:
+def _vehicle_flow(
+    site: Site, movement: Movement, stream: Stream, per_h: float
+) -> Iterator[tuple[float, str, Callable[..., VehicleTrip]]]:
+    """Draw the vehicles of one movement: departure, movement, and what makes the trip once it has an id."""
     departures_s = stream.departures_s(per_h)
     count = len(departures_s)
     types = picker({each.id: each.share for each in site.demand.vehicle_types})
     edges = (f"{movement.from_leg}_far", f"{movement.from_leg}_in", f"{movement.to_leg}_out")
+    make = partial(VehicleTrip, from_leg=movement.from_leg, movement=movement.id, edges=edges)
     draws = zip(departures_s, stream.uniforms("type", count), stream.uniforms("speed", count), strict=True)
+    speed = site.demand.vehicle_speed_factor
     for depart_s, type_draw, speed_draw in draws:
-        yield VehicleTrip(
-            id="",
-            depart_s=depart_s,
-            vehicle_type=types(type_draw),
-            from_leg=movement.from_leg,
-            movement=movement.id,
-            edges=edges,
-            speed_factor=round(truncated_normal(site.demand.vehicle_speed_factor, speed_draw), 3),
+        factor = round(truncated_normal(speed, speed_draw), 3)
+        yield (
+            depart_s,
+            movement.id,
+            partial(make, depart_s=depart_s, vehicle_type=types(type_draw), speed_factor=factor),
         )
 
 

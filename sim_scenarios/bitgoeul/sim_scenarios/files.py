@@ -25,6 +25,19 @@ def write_text(path: Path, text: str) -> None:
         raise ScenarioError(f"{path}: cannot be written: {fault.strerror or fault}") from None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, as far as they are missing.
+
+    Raises
+    ------
+    ScenarioError : it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ScenarioError(f"{path}: cannot be made: {fault.strerror or fault}") from None
+
+
 @contextmanager
 def new_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     """Give a temporary folder to fill; on success it becomes `target`, on any error it is removed.

@@ -29,6 +29,8 @@ OPTIONS: dict[str, str] = {
     "ignore-junction-blocker": str(JUNCTION_BLOCKER_S),
     # Drawn speeds are walked exactly; the default 0.2 takes a tenth off (measured).
     "pedestrian.striping.dawdling": "0",
+    # How far back a vehicle's accumulated waiting reaches, for comparison with sumo-rl; moves nobody. [s]
+    "waiting-time-memory": "1000",
     "no-step-log": "true",
     "duration-log.disable": "true",
     "xml-validation": "never",

@@ -32,6 +32,7 @@ class Checkpoint:
     start_weights : weight by choice feature that the scorer started from.
     code_version : hash of the code that simulated.
     versions : of the libraries, by name.
+    context_features, choice_features : what the scorer reads, by name; None is all that this version has.
     """
 
     recipe_text: str
@@ -47,6 +48,8 @@ class Checkpoint:
     start_weights: dict[str, float]
     code_version: str
     versions: dict[str, str]
+    context_features: list[str] | None = None
+    choice_features: list[str] | None = None
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from bitgoeul.controller.choices import N_MAX
-from bitgoeul.controller.observe import CHOICE, CONTEXT
+from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.observe import CHOICE, CONTEXT, Feature, places_of
 from bitgoeul.controller.policies.scorers import feature_list
 
 from .checkpoint import Checkpoint, write_bytes
@@ -38,12 +39,13 @@ def export_policy(checkpoint: Checkpoint, path: Path) -> dict[str, str]:
 
     Raises
     ------
-    ScenarioError : the folder cannot be written to.
+    ScenarioError : the folder cannot be written to, or the scorer was trained on other features than this
+        version has.
     """
     import onnx
 
     weights = scorer_weights(checkpoint)
-    model = build_model(weights)
+    model = build_model(weights, *read_by(checkpoint))
     about = provenance(checkpoint, weights)
     onnx.helper.set_model_props(model, about)
     onnx.checker.check_model(model, full_check=True)
@@ -62,14 +64,38 @@ def scorer_weights(checkpoint: Checkpoint) -> dict[str, Any]:
     return {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in found.items()}
 
 
-def build_model(weights: dict[str, Any]) -> onnx.ModelProto:
+def read_by(checkpoint: Checkpoint) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
+    """Return the context and choice features that a checkpoint's scorer reads, in its order.
+
+    Raises
+    ------
+    ScenarioError : the scorer was trained on other features than this version has.
+    """
+    try:
+        context = tuple(CONTEXT[place] for place in places_of(checkpoint.context_features, CONTEXT))
+        choices = tuple(CHOICE[place] for place in places_of(checkpoint.choice_features, CHOICE))
+    except ValueError as fault:
+        raise ScenarioError(f"the checkpoint's scorer: {fault}") from fault
+    choice_n = checkpoint.policy[f"{PREFIX}linear.weight"].shape[1]
+    context_n = checkpoint.policy[f"{PREFIX}correction.0.weight"].shape[1] - choice_n
+    if (context_n, choice_n) != (len(context), len(choices)):
+        raise ScenarioError(
+            f"the checkpoint's scorer reads {context_n} context and {choice_n} choice features, it names "
+            f"{len(context)} and {len(choices)}: export it with the version that trained it"
+        )
+    return context, choices
+
+
+def build_model(
+    weights: dict[str, Any], context: tuple[Feature, ...], choices: tuple[Feature, ...]
+) -> onnx.ModelProto:
     """Return the graph: `context`, `choices` and `mask` in, `choice` and `scores` out.
 
     `choice` is the legal row with the highest score, the first of equals; `scores` are before masking.
     """
     from onnx import TensorProto, helper, numpy_helper
 
-    shape = np.array([1, N_MAX, len(CONTEXT)], dtype=np.int64)
+    shape = np.array([1, N_MAX, len(context)], dtype=np.int64)
     constants = {
         **weights,
         "one": np.array([1], dtype=np.int64),
@@ -100,8 +126,8 @@ def build_model(weights: dict[str, Any]) -> onnx.ModelProto:
         nodes,
         "per_choice_scorer",
         [
-            value("context", TensorProto.FLOAT, [1, len(CONTEXT)]),
-            value("choices", TensorProto.FLOAT, [1, N_MAX, len(CHOICE)]),
+            value("context", TensorProto.FLOAT, [1, len(context)]),
+            value("choices", TensorProto.FLOAT, [1, N_MAX, len(choices)]),
             value("mask", TensorProto.BOOL, [1, N_MAX]),
         ],
         [value("choice", TensorProto.INT64, [1]), value("scores", TensorProto.FLOAT, [1, N_MAX])],
@@ -117,7 +143,7 @@ def provenance(checkpoint: Checkpoint, weights: dict[str, Any]) -> dict[str, str
     recipe = parse_recipe(checkpoint.recipe_text, "the checkpoint's recipe")
     episodes, validation = recipe.episodes, recipe.validation
     return {
-        "features": feature_list(),
+        "features": feature_list(*read_by(checkpoint)),
         "recipe_name": recipe.name,
         "recipe": checkpoint.recipe_text,
         "seed": str(recipe.seed),

@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.observe import CHOICE, CONTEXT, places_of
 
 SHIPPED = "crossing"
 """Recipe that the shipped policy was made by."""
@@ -92,10 +93,19 @@ class Network(_Strict):
     ----------
     hidden : width of each hidden layer.
     temperature : divides the scores, which start with a largest weight of 1; lower explores less, > 0.
+    context_features, choice_features : what the scorer reads, by name; left out, everything there is.
     """
 
     hidden: Annotated[int, Field(ge=4, le=256)]
     temperature: Positive
+    context_features: tuple[str, ...] | None = None
+    choice_features: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _features_are_known(self) -> Self:
+        places_of(self.context_features, CONTEXT)
+        places_of(self.choice_features, CHOICE)
+        return self
 
 
 class Ppo(_Strict):

@@ -170,6 +170,8 @@ def make_model(recipe: Recipe, venv: VecEnv, *, seed: int) -> MaskablePPO:
             "hidden": recipe.network.hidden,
             "temperature": recipe.network.temperature,
             "start_weights": MAX_PRESSURE_WEIGHTS,
+            "context_features": recipe.network.context_features,
+            "choice_features": recipe.network.choice_features,
         },
         seed=seed,
         device="cpu",
@@ -269,7 +271,7 @@ class Recorder(BaseCallback):
 
     def checkpoint(self) -> Checkpoint:
         """Return the present state."""
-        policy = self.model.policy
+        policy: ScorerPolicy = self.model.policy  # type: ignore[assignment] # `make_model` made it
         return Checkpoint(
             recipe_text=self._training.recipe_text,
             timesteps=self.model.num_timesteps,
@@ -284,6 +286,7 @@ class Recorder(BaseCallback):
             start_weights=self._start_weights,
             code_version=code_version(),
             versions={name: metadata.version(name) for name in VERSIONS},
+            **policy.reads,
         )
 
     def keep(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..choices import Choice, ChoiceRules
-from ..observe import ChoiceObserver, Observation
+from ..observe import ChoiceObserver, NeedReader, Observation
 from ..plan import SitePlan
 from ..situation import Proposal, Situation
 
@@ -41,28 +41,38 @@ class ChoicePolicy:
     name : policy name.
     plan : the site.
     chooser : who picks.
+    needs : what it sees as the need of people; None is the controller's own estimate.
 
     Notes
     -----
-    A decision is due when every green has served its minimum and the last choice is done: a stay when its
-    time is over, a go when its phases are green. Until the first one the phases
-    found stay. An illegal pick is replaced by `default_choice`.
+    A decision is due when every green has served its minimum, the last choice is done (a stay when its
+    time is over, a go when its phases are green) and at least one choice is legal. Until the first one the
+    phases found stay. While no choice would keep the service bound, or the guard serves an overdue call,
+    nothing is due and the rings are served in their order. An illegal pick is replaced by `default_choice`.
     """
 
     reads_vehicles = True
 
-    def __init__(self, name: str, plan: SitePlan, chooser: Chooser) -> None:
+    def __init__(
+        self, name: str, plan: SitePlan, chooser: Chooser, *, needs: NeedReader | None = None
+    ) -> None:
         self.name = name
         self.rules = ChoiceRules(plan)
-        self.observer = ChoiceObserver(plan, self.rules)
+        self.observer = ChoiceObserver(plan, self.rules, needs=needs)
         self._chooser = chooser
         self._commitment: Commitment | None = None
         self._proposals: dict[tuple[str, int], Proposal] = {}
+        self._is_in_order = False
+        self._in_order = Proposal(self.rules.in_order, reason="in order")
         self.decisions = 0
 
     def is_due(self, situation: Situation) -> bool:
         """Tell whether a decision is due in this situation."""
         self.observer.follow(situation)
+        situation.bound.follow(situation.snapshot)
+        if situation.bound.is_forcing:
+            self._commitment, self._is_in_order = None, True
+            return False
         commitment = self._commitment
         if commitment is not None:
             if commitment.choice.stay_ds:
@@ -70,7 +80,15 @@ class ChoicePolicy:
                     return False
             elif situation.snapshot.lamps.green != commitment.choice.mask:
                 return False
-        return self.rules.is_settled(situation)
+        return self.rules.is_settled(situation) and self._has_choice(situation)
+
+    def _has_choice(self, situation: Situation) -> bool:
+        """Tell whether any choice is legal; if none is, the rings are served in their order from now on."""
+        has_choice = bool(self.observer.observe(situation).mask.any())
+        if not has_choice:
+            self._commitment = None
+        self._is_in_order = not has_choice
+        return has_choice
 
     def propose(self, situation: Situation) -> Proposal:
         """Carry on with the last choice, or make the next one."""
@@ -82,6 +100,8 @@ class ChoicePolicy:
             choice = self.rules.choices[index]
             self._commitment = Commitment(choice, situation.snapshot.now_ds + choice.stay_ds)
             self.decisions += 1
+        if self._is_in_order:
+            return self._in_order
         choice = self._commitment.choice if self._commitment else self.rules.choices[0]
         return self._orders(choice, situation.snapshot.lamps.green)
 
