@@ -320,6 +320,45 @@ def test_every_value_lies_between_0_and_2(  # noqa: PLR0913, PLR0917
         assert values.max() <= LIMIT
 
 
+ticks = st.lists(
+    st.tuples(
+        st.integers(1, 3_000),  # since the tick before [0.1 s]
+        st.tuples(*[st.sampled_from([0, 0x22, 0x88, 0xFF])] * 4),  # green, yellow, walk, clearance
+        st.integers(0, 10_000),  # age of the pictures [0.1 s]
+        st.lists(st.integers(0, 500), min_size=30, max_size=30),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(script=ticks)
+def test_every_value_is_bounded_whatever_the_snapshots_say(script):
+    world, now_ds = World(REFERENCE), 0
+    zones_n, loops_n = len(REFERENCE.zone_detectors), len(REFERENCE.passage_detectors)
+    for since_ds, (green, yellow, walk, clear), age_ds, counts, is_healthy in script:
+        now_ds += since_ds
+        lamps = Lamps(green=green, yellow=yellow & ~green, walk=walk & green, ped_clear=clear & green & ~walk)
+        world.walking = [("e", "XS", float(counts[0] % 30))] if counts[0] % 2 else []
+        world.zones = dict(zip([d.id for d in REFERENCE.zone_detectors], counts, strict=False))
+        situation = world.at(now_ds, lamps)
+        frames = tuple(
+            frame._replace(measured_ds=now_ds - age_ds, is_healthy=is_healthy)
+            for frame in situation.snapshot.frames
+        )
+        situation.snapshot = situation.snapshot._replace(
+            zone_vehicles=tuple(counts[:zones_n]), arrivals=tuple(counts[-loops_n:]), frames=frames
+        )
+        world.observer.follow(situation)
+        observation = world.observer.observe(situation)
+        for values, features in ((observation.context, CONTEXT), (observation.choices, CHOICE)):
+            assert np.isfinite(values).all()
+            most = np.array([feature.most / feature.scale for feature in features], dtype=np.float32)
+            assert (values >= 0).all()
+            assert (values <= most).all()
+
+
 @given(data=st.data())
 def test_the_order_in_which_a_junction_is_written_changes_no_row(data):
     document = copy.deepcopy(DOCUMENT)

@@ -70,6 +70,7 @@ LISTINGS: Final[Mapping[str, Listing]] = MappingProxyType(
         "site": Listing(help="Build or export one site's SUMO files.", extra="sim"),
         "plan": Listing(help="Check, explain or describe a site plan."),
         "run": Listing(help="Run one controller on one site for one seed.", extra="sim"),
+        "env": Listing(help="Describe what a learning agent sees and may do at a site.", extra="sim"),
         "compare": Listing(help="Compare controllers over paired seeds and write the report.", extra="sim"),
         "bench": Listing(help="Measure how much of SUMO's own speed is left.", extra="sim"),
         "evaluate": Listing(help="Hold the need estimate and the walkers against the truth.", extra="sim"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,6 +33,7 @@ class VehicleFlows:
     Parameters
     ----------
     plan : the site.
+    memory_s : time constants of arrivals and departures, each > 0. [s]
 
     Notes
     -----
@@ -46,72 +50,68 @@ class VehicleFlows:
     `follow` runs in every tick and only keeps what it said; the averages are made when they are asked for.
     """
 
-    def __init__(self, plan: SitePlan) -> None:
+    def __init__(self, plan: SitePlan, memory_s: Sequence[float] = FLOW_MEMORY_S) -> None:
         self._zone_masks = np.array([phase_mask(zone.phases) for zone in plan.zone_detectors], dtype=np.int64)
-        loops_n = len(plan.passage_detectors)
-        self._pending: list[tuple[int, int, tuple[int, ...], tuple[int, ...]]] = []
-        self._last: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+        self._loops_n = len(plan.passage_detectors)
+        self._pending: list[tuple[int, int, tuple[int, ...]]] = []  # time, phases that go, loops and zones
+        self._last: tuple[int, ...] | None = None
+        self._memory_s = np.array(memory_s, dtype=np.float64)[:, None]
         self._added_ds = 0
-        self._memory_s = np.array(FLOW_MEMORY_S, dtype=np.float64)
-        self._counts = np.zeros(loops_n)
+        self._flows = np.zeros((len(memory_s), self._loops_n + len(self._zone_masks)))
+        self._counts = [0.0] * self._loops_n
         self._counted_ds = NOT_YET_DS
-        self._arrived = np.zeros((len(FLOW_MEMORY_S), loops_n))
-        self._departed = np.zeros((len(FLOW_MEMORY_S), len(self._zone_masks)))
 
     def follow(self, snapshot: Snapshot) -> None:
         """Keep what this tick's detectors said."""
         lamps = snapshot.lamps
         pending = self._pending
-        pending.append(
-            (snapshot.now_ds, lamps.green | lamps.yellow, snapshot.arrivals, snapshot.zone_vehicles)
-        )
+        detected = snapshot.arrivals + snapshot.zone_vehicles
+        pending.append((snapshot.now_ds, lamps.green | lamps.yellow, detected))
         if len(pending) >= MOST_TICKS:
             self._add_up(snapshot.now_ds)
 
     def counts(self, now_ds: int) -> list[float]:
         """Return the average count of each passage detector over the last minute or so. [1/s]"""
         self._add_up(now_ds)
-        averages: list[float] = self._counts.tolist()
-        return averages
+        return self._counts
 
-    def rates(self, now_ds: int) -> tuple[Rates, Rates]:
-        """Return the averages now: arrivals per passage detector, departures per zone. [1/s]
+    def rates(self, now_ds: int) -> Rates:
+        """Return the averages now: arrivals per passage detector, then departures per zone. [1/s]
 
         Returns
         -------
-        Two arrays, `(len(FLOW_MEMORY_S), n_detectors)`, in the plan's order.
+        `(len(memory_s), n_loops + n_zones)`, each kind in the plan's order.
         """
         self._add_up(now_ds)
-        return self._arrived, self._departed
+        return self._flows
 
     def _add_up(self, now_ds: int) -> None:
         """Take the ticks kept into the averages, as of `now_ds`."""
         if now_ds != self._added_ds:
-            keep = np.exp((self._added_ds - now_ds) / 10 / self._memory_s)[:, None]
-            self._arrived *= keep
-            self._departed *= keep
+            self._flows *= np.exp((self._added_ds - now_ds) / (10 * self._memory_s))
             self._added_ds = now_ds
         if not self._pending:
             return
-        at_ds, shown, loops, zones = zip(*self._pending, strict=True)
-        first_loops, first_zones = self._last or (loops[0], zones[0])
-        self._last = (loops[-1], zones[-1])
+        at_ds, shown, detected = zip(*self._pending, strict=True)
+        self._count(at_ds, detected)
+        detected = (self._last or detected[0], *detected)
+        self._last = detected[-1]
         self._pending.clear()
-        passed = np.array((first_loops, *loops), dtype=np.float64)
-        self._count(at_ds, passed[1:])
-        age_s = (now_ds - np.array(at_ds, dtype=np.float64)) / 10
-        weights = np.exp(-age_s / self._memory_s[:, None]) / self._memory_s[:, None]
-        falls = -np.diff(np.array((first_zones, *zones), dtype=np.int64), axis=0)
-        is_served = (np.array(shown, dtype=np.int64)[:, None] & self._zone_masks) != 0
-        self._arrived += weights @ np.maximum(np.diff(passed, axis=0), 0.0)
-        self._departed += weights @ (np.maximum(falls, 0) * is_served)
+        size = (len(detected), len(detected[0]))
+        table = np.fromiter(chain.from_iterable(detected), np.float64, size[0] * size[1]).reshape(size)
+        rises = table[1:] - table[:-1]
+        goes = (np.array(shown)[:, None] & self._zone_masks) != 0
+        rises[:, self._loops_n :] *= np.where(goes, -1.0, 0.0)  # what leaves a zone counts, while it may
+        weights = np.exp((np.array(at_ds) - now_ds) / (10 * self._memory_s)) / self._memory_s
+        self._flows += weights @ np.maximum(rises, 0.0)
 
-    def _count(self, at_ds: tuple[int, ...], passed: Rates) -> None:
+    def _count(self, at_ds: tuple[int, ...], detected: tuple[tuple[int, ...], ...]) -> None:
         """Take the counts of some ticks into their average, tick by tick: the same bits whenever asked."""
-        counts, before_ds = self._counts, self._counted_ds
-        for now_ds, weighted in zip(at_ds, passed * (1 / OCCUPANCY_MEMORY_S), strict=True):
+        rates, before_ds, weight = self._counts, self._counted_ds, 1 / OCCUPANCY_MEMORY_S
+        for now_ds, counts in zip(at_ds, detected, strict=True):
             elapsed_s = FIRST_TICK_S if before_ds < 0 else min((now_ds - before_ds) / 10, LONGEST_TICK_S)
-            counts *= 1 - elapsed_s / OCCUPANCY_MEMORY_S
-            counts += weighted
+            keep = 1 - elapsed_s / OCCUPANCY_MEMORY_S
+            loops = counts[: len(rates)]
+            rates = [rate * keep + count * weight for rate, count in zip(rates, loops, strict=True)]
             before_ds = now_ds
-        self._counted_ds = before_ds
+        self._counts, self._counted_ds = rates, before_ds

@@ -191,7 +191,8 @@ class PhaseView:
     need : 95 % need of the people on its crossings; 0 unless it is green. [s]
     age : of the oldest of its crossings' newest pictures. [s]
     extension, extension_left : of the extension running on one of its crossings; 0 if none is. [s]
-    arrived, departed : averages of its vehicles, `(len(FLOW_MEMORY_S), n_phases)`. [1/s]
+    flows : averages of its vehicles, arrivals then departures, `(2, n_phases, len(FLOW_MEMORY_S))`. [1/s]
+    all_flows : the same of all vehicles, each counted once, in a row. [1/s]
     is_current, is_walking : it shows green; it shows walk.
     """
 
@@ -207,8 +208,8 @@ class PhaseView:
     age: Vector
     extension: Vector
     extension_left: Vector
-    arrived: Vector
-    departed: Vector
+    flows: Vector
+    all_flows: Vector
     is_current: npt.NDArray[np.bool_]
     is_walking: npt.NDArray[np.bool_]
 
@@ -246,8 +247,7 @@ class ChoiceObserver:
         self._stay_s = np.array([choice.stay_ds / 10 for choice in choices], dtype=np.float32)
         self._targets = np.array([[bool(choice.mask & bit) for bit in self._bits] for choice in choices])
         self._flows = VehicleFlows(plan)
-        self._loop_phases = _incidence(self._loop_places, len(place))
-        self._zone_phases = _incidence(self._zone_places, len(place))
+        self._flow_sums = _flow_sums(self._loop_places, self._zone_places, len(place))
         self._extension_max_s = tuple(plan.extension_max_s(crossing.id) for crossing in plan.crossings)
         self._followed_ds = NOT_YET_DS
         self._observed: tuple[Snapshot, Observation] | None = None
@@ -274,8 +274,8 @@ class ChoiceObserver:
         view = self._view(situation)
         legal = self._rules.legal(situation)
         choices = np.zeros((N_MAX, len(CHOICE)), dtype=np.float32)
-        choices[: len(legal)] = np.clip(self._rows(view) / _CHOICE_SCALE, 0.0, LIMIT)
-        context = np.clip(self._context(situation, view) / _CONTEXT_SCALE, 0.0, LIMIT)
+        choices[: len(legal)] = _scaled(self._rows(view), _CHOICE_SCALE)
+        context = _scaled(self._context(situation, view), _CONTEXT_SCALE)
         mask = np.zeros(N_MAX, dtype=np.bool_)
         mask[: len(legal)] = legal
         self._observed = (situation.snapshot, Observation(context, choices, mask))
@@ -308,13 +308,8 @@ class ChoiceObserver:
         ]
         numbers = np.array([vehicles, longest, lanes, arrivals, since, called, *people], dtype=np.float32)
         lamps = np.array([[bool(mask & bit) for bit in self._bits] for mask in (green, snapshot.lamps.walk)])
-        arrived, departed = self._flows.rates(now_ds)
-        parts = [
-            *numbers,
-            (arrived @ self._loop_phases).astype(np.float32),
-            (departed @ self._zone_phases).astype(np.float32),
-            *lamps,
-        ]
+        flows = (self._flow_sums @ self._flows.rates(now_ds).T).astype(np.float32)
+        parts = [*numbers, flows[:-2].reshape(2, count, -1), flows[-2:].ravel(), *lamps]
         return PhaseView(*parts)
 
     def _people(self, situation: Situation) -> tuple[list[float], ...]:
@@ -346,7 +341,6 @@ class ChoiceObserver:
     def _context(self, situation: Situation, view: PhaseView) -> Vector:
         snapshot, now_ds = situation.snapshot, situation.snapshot.now_ds
         greens = [now_ds - c.green_since_ds for c in situation.clocks.phases.values() if c.is_green]
-        arrived, departed = self._flows.rates(now_ds)
         values = (
             min(greens, default=0) / 10,
             float(snapshot.lamps.walk > 0),
@@ -354,10 +348,9 @@ class ChoiceObserver:
             float(view.waiting.sum()),
             sum(self._flows.counts(now_ds)),
             float(not all(frame.is_healthy for frame in snapshot.frames)),
-            *arrived.sum(axis=1).tolist(),
-            *departed.sum(axis=1).tolist(),
-            float(view.age.max(initial=0.0)),
-            float(view.extension.max(initial=0.0)),
+            *view.all_flows.tolist(),
+            max(view.age.tolist()),
+            max(view.extension.tolist()),
             float(sum(service.is_open for service in situation.clocks.services)),
         )
         return np.array(values, dtype=np.float32)
@@ -365,50 +358,63 @@ class ChoiceObserver:
     def _rows(self, view: PhaseView) -> Vector:
         """Return one unscaled row per choice, `(n_choices, len(CHOICE))`."""
         target = np.where(self._is_stay[:, None], view.is_current, self._targets)
+        other = ~target
         starts = target & ~view.is_current
-        leaving = view.is_current & ~target
+        leaving = view.is_current & other
         walks = target & (~view.is_current | view.is_walking)
         lost_s = self._clear_s + self._ped_clear_s * view.is_walking
+        longest, since = _most(target, view.longest, view.since)
+        longest_other, since_other, called = _most(other, view.longest, view.since, view.called)
+        need, lost, extension, left = _most(leaving, view.need, lost_s, view.extension, view.extension_left)
+        both = np.array((target, other), dtype=np.float32)
+        flows = both @ view.flows[:, None]  # (kind, served or not, choice, memory)
         columns = (
             self._is_stay,
             self._stay_s,
             leaving.any(axis=1) & (target & view.is_current).any(axis=1),
             target @ view.vehicles,
-            ~target @ view.vehicles,
-            _most(target, view.longest),
+            other @ view.vehicles,
+            longest,
             target @ view.lanes,
-            _most(~target, view.longest),
+            longest_other,
             10 * (target @ view.arrivals),
-            30 * (~target @ view.arrivals),
+            30 * (other @ view.arrivals),
             walks @ view.waiting,
-            _most(walks, view.oldest),
+            *_most(walks, view.oldest),
             ~walks @ view.waiting,
-            _most(~walks, view.oldest),
-            _most(leaving, view.need),
-            _most(leaving, lost_s),
-            _most(starts, self._commit_s),
-            _most(target, view.since),
-            _most(~target, view.since),
-            self._rules.forcing_age_s - _most(~target, view.called),
-            *(target @ rates for rates in view.arrived),
-            *(~target @ rates for rates in view.arrived),
-            *(target @ rates for rates in view.departed),
-            *(~target @ rates for rates in view.departed),
-            _most(leaving | walks, view.age),
-            _most(leaving, view.extension),
-            _most(leaving, view.extension_left),
+            *_most(~walks, view.oldest),
+            need,
+            lost,
+            *_most(starts, self._commit_s),
+            since,
+            since_other,
+            self._rules.forcing_age_s - called,
+            *flows.transpose(0, 1, 3, 2).reshape(-1, len(target)),
+            *_most(leaving | walks, view.age),
+            extension,
+            left,
         )
-        return np.stack(columns, axis=1).astype(np.float32)
+        return np.array(columns, dtype=np.float32).T
 
 
-def _incidence(places: tuple[tuple[int, ...], ...], count: int) -> npt.NDArray[np.float64]:
-    """Return a matrix that adds up detectors by phase: 1 where a detector is a phase's."""
-    matrix = np.zeros((len(places), count))
-    for row, each in enumerate(places):
-        matrix[row, list(each)] = 1.0
+def _flow_sums(
+    loop_places: tuple[tuple[int, ...], ...], zone_places: tuple[tuple[int, ...], ...], count: int
+) -> npt.NDArray[np.float64]:
+    """Return the matrix that adds up detectors: loops by phase, zones by phase, all loops, all zones."""
+    loops_n = len(loop_places)
+    matrix = np.zeros((2 * count + 2, loops_n + len(zone_places)))
+    for column, places in enumerate((*loop_places, *zone_places)):
+        kind = int(column >= loops_n)
+        matrix[[kind * count + place for place in places], column] = 1.0
+        matrix[2 * count + kind, column] = 1.0
     return matrix
 
 
-def _most(of: npt.NDArray[np.bool_], values: Vector) -> Vector:
-    """Return each row's largest value among the phases it marks; 0 where it marks none."""
-    return np.asarray((of * values).max(axis=1), dtype=np.float32)
+def _most(of: npt.NDArray[np.bool_], *values: Vector) -> Vector:
+    """Return, for each of the values, each row's largest among the phases it marks; 0 where it marks none."""
+    return np.asarray((of * np.array(values)[:, None, :]).max(axis=2), dtype=np.float32)
+
+
+def _scaled(values: Vector, scale: Vector) -> Vector:
+    """Return values over their scale, clipped to 0 .. LIMIT."""
+    return np.asarray(np.minimum(np.maximum(values / scale, 0.0), LIMIT), dtype=np.float32)

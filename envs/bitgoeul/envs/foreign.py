@@ -5,15 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.importers import PERIOD, site_from_network
-from bitgoeul.sim_scenarios.route_files import RouteDemand
-from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .crossing import CrossingEnv
 
-MINUTES = 60
-"""Length of an episode of which `CrossingEnv` is told nothing. [min]"""
 DRAWN_BY_SITES = ("hour",)
 """Options that choose among a site's demand, which a route file already is."""
 
@@ -31,7 +26,8 @@ def junction_env(
     Parameters
     ----------
     net_file : the network (`.net.xml`); stays as it is, its signal program replaced while it runs.
-    route_file : vehicles and persons of the whole network, flows and trips included; used as it is.
+    route_file : vehicles and persons of the whole network, flows and trips included; used as it is,
+        but for a file that begins late: its times are moved back, which `env.site.explain()` says.
     traffic_light : its id; None takes the only one.
     design_speed_mps : slowest walker that walk and clearance serve, 0.3 to 1.5. [m/s]
     options : of `CrossingEnv`, but for `site` and `hour`.
@@ -59,21 +55,4 @@ def junction_env(
     site = site_from_network(
         net_file, route_file, traffic_light=traffic_light, design_speed_mps=design_speed_mps
     )
-    if site.imported is not None:
-        _refuse_empty_run(site.imported.routes, int(options.get("minutes", MINUTES)))
     return CrossingEnv(site, hour=PERIOD, **options)
-
-
-def _refuse_empty_run(routes: RouteDemand, minutes: int) -> None:
-    """Refuse a run that ends before anybody departs.
-
-    Raises
-    ------
-    ScenarioError : as said.
-    """
-    end_s = WARMUP_S + 60 * minutes
-    if routes.begin_s >= end_s:
-        raise ScenarioError(
-            f"{routes.path}: the first departure is at {routes.begin_s:g} s, the run lasts from 0 to {end_s}"
-            " s; shift the times"
-        )

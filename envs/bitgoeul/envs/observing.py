@@ -5,6 +5,7 @@ The numbers are those of `bitgoeul.controller.observe`, in training and in the f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from bitgoeul.controller.choices import N_MAX
-from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Observation
+from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Feature, Observation
 from bitgoeul.controller.situation import Situation
 
 from .ablations import ABLATIONS, ablated, check_ablation, observed_needs
@@ -28,6 +29,8 @@ __all__ = [
     "as_observation",
     "check_ablation",
     "critic_vector",
+    "features_table",
+    "flat",
     "observation_space",
     "observed_needs",
 ]
@@ -111,11 +114,11 @@ def as_observation(
     observation : the controller's.
     options : as for `observation_space`.
     situation : what it was made of; a user's function is given it.
-    critic : what only the critic sees (`critic_vector`); with `options.critic` alone.
+    critic : what only the critic sees (`critic_vector`); None leaves it to the caller to add it.
 
     Raises
     ------
-    ValueError : a user's function without a situation, or `options.critic` without its values.
+    ValueError : a user's function without a situation.
     """
     form = options.observation
     if form == "flat":
@@ -129,9 +132,7 @@ def as_observation(
         "choices": observation.choices,
         "mask": observation.mask.astype(np.int8),
     }
-    if options.critic:
-        if critic is None:
-            raise ValueError("critic=True needs the critic's values")
+    if options.critic and critic is not None:
         parts["critic"] = critic
     return parts
 
@@ -143,3 +144,13 @@ def flat(observation: Observation) -> npt.NDArray[np.float32]:
         dtype=np.float32,
         casting="unsafe",
     )
+
+
+def features_table(features: Iterable[Feature]) -> str:
+    """Return features as a Markdown table: index, name, meaning, unit, range and scale."""
+    lines = ["| index | name | meaning | unit | range | is 1 at |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {place} | `{each.name}` | {each.meaning} | {each.unit} | 0-{each.most:g} | {each.scale:g} |"
+        for place, each in enumerate(features)
+    ]
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Any SUMO network as a site: a plan with legal timing is derived from the geometry, each step explained.
 
 The network file stays as it is. Our signal program and the passage detectors go into an additional file in
-the cache (`build`), the user's route file is used unchanged.
+the cache (`build`); the user's route file says who travels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 from pydantic import ValidationError
 
 from bitgoeul.controller.errors import PlanError, ScenarioError
@@ -35,7 +36,7 @@ from .network_phasing import (
     timed,
 )
 from .network_reading import JunctionLeg, SignalisedJunction, read_junction
-from .route_files import RouteDemand, read_route_demand
+from .route_files import RouteDemand, moved_to_begin, read_route_demand
 from .simulation import WARMUP_S
 
 PERIOD = "all_day"
@@ -69,7 +70,8 @@ def site_from_network(
     Parameters
     ----------
     net_file : the network (`.net.xml`), right-hand traffic, with lanes inside junctions.
-    route_file : vehicles and persons of the whole network, as SUMO reads them; used as it is.
+    route_file : vehicles and persons of the whole network, as SUMO reads them; used as it is, or, if it
+        begins after the warm-up, as a copy whose times are moved back by whole minutes.
     traffic_light : its id; None takes the only one.
     design_speed_mps : slowest walker that walk and clearance serve, 0.3 to 1.5. [m/s]
 
@@ -89,6 +91,8 @@ def site_from_network(
     net_path, route_path = Path(net_file).resolve(), Path(route_file).resolve()
     junction = read_junction(net_path, traffic_light)
     demand = read_route_demand(route_path)
+    if demand.begin_s >= WARMUP_S:
+        demand = moved_to_begin(demand, platformdirs.user_cache_path("bitgoeul") / "routes")
     derived = _derived_plan(junction, net_path, design_speed_mps)
     lines = tuple(_explained(junction, derived, demand))
     return Site(
@@ -372,6 +376,8 @@ def _explained(junction: SignalisedJunction, derived: _Derived, demand: RouteDem
         f"route file {demand.path.name}: {demand.vehicles_n:g} vehicles and {demand.persons_n:g} persons"
         f" from {demand.begin_s:g} to {demand.end_s:g} s; {OCCUPANCY:g} person a vehicle (assumed)"
     )
+    if demand.moved_s:
+        yield f"its times are moved back by {demand.moved_s:g} s, to begin with the run (a copy of the file)"
     yield from (f"warning: {text}" for text in _warnings(junction, demand))
 
 
@@ -381,11 +387,6 @@ def _warnings(junction: SignalisedJunction, demand: RouteDemand) -> Iterator[str
         yield "the traffic light has no pedestrian crossing: vehicles only"
     elif not demand.persons_n:
         yield "nobody walks in the route file: its crossings stay empty"
-    if demand.begin_s >= WARMUP_S:
-        yield (
-            f"the first departure is at {demand.begin_s:g} s, after the warm-up of {WARMUP_S} s that"
-            " starts at 0; shift the route file's times"
-        )
 
 
 def _counted(lanes: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -201,7 +201,6 @@ class _Reader:
                 for link in lane.getOutgoing():
                     if link.getTLSID() == light and link.getTLLinkIndex() >= 0:
                         self._links[link.getTLLinkIndex()].append(link)
-        self._warnings: list[str] = []
 
     def _fault(self, text: str) -> ScenarioError:
         return ScenarioError(f"{self._where} {text}")
@@ -211,7 +210,7 @@ class _Reader:
         walks = {n: links for n, links in self._links.items() if n not in vehicles}
         if not vehicles:
             raise self._fault("has no link for vehicles; name a junction that has")
-        self._check_numbers()
+        self._check_numbers(vehicles)
         nodes = sorted({link.getFrom().getToNode().getID() for each in vehicles.values() for link in each})
         if len(nodes) > 1:
             raise self._fault(f"has links at {len(nodes)} junctions ({', '.join(nodes)}); one can be served")
@@ -223,11 +222,30 @@ class _Reader:
             legs=legs,
             movements=self._movements(vehicles, legs),
             crossings=self._crossings(walks, legs),
-            warnings=tuple(self._warnings),
+            warnings=tuple(self._without_signal(nodes[0], legs)),
         )
 
-    def _check_numbers(self) -> None:
+    def _without_signal(self, node: str, legs: Sequence[JunctionLeg]) -> Iterator[str]:
+        """Yield what the junction has without a signal, and the plan therefore not."""
+        links = [link for found in self._links.values() for link in found]
+        signalled = {end.getID() for link in links for end in (link.getFrom(), link.getTo())}
+        for edge in self._net.getEdges():
+            name = edge.getID()
+            if _is_crossing(edge) and name.startswith(f":{node}_c") and name not in signalled:
+                yield f"crossing {name} has no signal and is left to SUMO's right of way"
+        for leg in (leg for leg in legs if leg.edge_in):
+            lanes = [lane for lane in self._net.getEdge(leg.edge_in).getLanes() if is_vehicle_lane(lane)]
+            free = [
+                k for lane in lanes for k in lane.getOutgoing() if _is_for_vehicles([k]) and not k.getTLSID()
+            ]
+            if free:
+                yield f"leg {leg.id} has {len(free)} ways without a signal, left to SUMO's right of way"
+
+    def _check_numbers(self, vehicles: Mapping[int, Sequence[Any]]) -> None:
         """Refuse links that no head of a plan could drive."""
+        for number in sorted(vehicles):
+            if len(_ends(vehicles[number])) > 1:
+                raise self._fault(f"drives several streams by link {number}; give each a link of its own")
         numbers = sorted(self._links)
         programs = self._net.getTLS(self._light).getPrograms().values()
         lit = {len(phase.state) for program in programs for phase in program.getPhases()}
@@ -256,13 +274,9 @@ class _Reader:
         leg_out = {leg.edge_out: leg for leg in legs if leg.edge_out}
         streams: dict[tuple[str, str], dict[int, Any]] = defaultdict(dict)
         for number in sorted(links):
-            ends = {(link.getFrom().getID(), link.getTo().getID()) for link in links[number]}
-            if len(ends) > 1:
-                raise self._fault(f"drives several streams by link {number}; give each a link of its own")
-            for link in links[number]:
-                if not link.getViaLaneID():
-                    raise self._fault("has no lanes inside its junction; build it with internal links")
-            ((from_edge, to_edge),) = ends
+            if not all(link.getViaLaneID() for link in links[number]):
+                raise self._fault("has no lanes inside its junction; build it with internal links")
+            ((from_edge, to_edge),) = _ends(links[number])
             streams[leg_in[from_edge].id, leg_out[to_edge].id][number] = links[number][0]
         by_id = {leg.id: leg for leg in legs}
         turns = {pair: _turn(by_id[pair[0]], by_id[pair[1]], found) for pair, found in streams.items()}
@@ -385,6 +399,10 @@ def bound(leg: str) -> str:
 
 def _is_for_vehicles(links: Sequence[Any]) -> bool:
     return all(link.getFrom().getFunction() == link.getTo().getFunction() == "" for link in links)
+
+
+def _ends(links: Sequence[Any]) -> set[tuple[str, str]]:
+    return {(link.getFrom().getID(), link.getTo().getID()) for link in links}
 
 
 def _is_crossing(edge: Any) -> bool:
