@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def script():
     block = re.search(
-        r"<!-- first-script:begin -->.*?```python\n(.*?)```.*?<!-- first-script:end -->", README, re.S
+        r"<!-- first-script:begin -->.*?```python\n(.*?)```.*?<!-- first-script:end -->", README, re.DOTALL
     )
     assert block, "README.md has no python block between first-script:begin and first-script:end"
     return block[1]
