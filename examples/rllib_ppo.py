@@ -38,7 +38,7 @@ def main(steps=20_000, minutes=30):
             result = algorithm.train()
             done = int(result["num_env_steps_sampled_lifetime"])
             print(
-                f"{done} steps, mean return {result['env_runners'].get('episode_return_mean', float('nan')):.2f}"
+                f"{done} steps, mean return {returns:.2f}"
             )
     finally:
         algorithm.stop()
