@@ -84,8 +84,8 @@ def masked(venv: VecEnv, minutes: int) -> Any:
     return MaskablePPO(
         "MultiInputPolicy",
         venv,
-        n_steps=min(512, 16 * minutes),
-        batch_size=min(256, 16 * minutes),
+        n_steps=min(256, 8 * minutes),
+        batch_size=min(256, 8 * minutes),
         rollout_buffer_class=SmdpMaskableDictRolloutBuffer,
         rollout_buffer_kwargs={"tau_s": TAU_S},
         seed=SEED,
@@ -102,7 +102,7 @@ LEARNERS: Final[Mapping[str, Learner]] = {
         has_callback=False,
     ),
     "masked_ppo": Learner(
-        make=masked, steps=20_000, options={"tau_s": TAU_S}, delta_time_s=None, has_callback=True
+        make=masked, steps=8_000, options={"tau_s": TAU_S}, delta_time_s=None, has_callback=True
     ),
 }
 

@@ -82,7 +82,7 @@ def improve(agent, optimizer, rollout):
             optimizer.step()
 
 
-def main(decisions=20_000, minutes=30, processes=2):
+def main(decisions=10_000, minutes=30, processes=2):
     """Learn, and print the cost of each rollout."""
     torch.manual_seed(1)
     torch.set_num_threads(1)

@@ -29,14 +29,14 @@ def mean_cost(model, venv, minutes, seed=10_000):
     return person_s / (60 * minutes * venv.num_envs)
 
 
-def main(decisions=20_000, minutes=30, processes=2):
+def main(decisions=10_000, minutes=30, processes=2):
     """Learn, and print the cost before and after."""
     venv = crossings(processes, "bukmun_5", minutes=minutes, tau_s=TAU_S)
     try:
         model = MaskablePPO(
             "MultiInputPolicy",
             venv,
-            n_steps=min(512, decisions // processes),
+            n_steps=min(256, decisions // processes),
             batch_size=min(256, decisions),
             rollout_buffer_class=SmdpMaskableDictRolloutBuffer,
             rollout_buffer_kwargs={"tau_s": TAU_S},

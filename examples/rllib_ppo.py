@@ -37,9 +37,8 @@ def main(steps=20_000, minutes=30):
         while done < steps:
             result = algorithm.train()
             done = int(result["num_env_steps_sampled_lifetime"])
-            print(
-                f"{done} steps, mean return {returns:.2f}"
-            )
+            returns = result["env_runners"].get("episode_return_mean", float("nan"))
+            print(f"{done} steps, mean return {returns:.2f}")
     finally:
         algorithm.stop()
         ray.shutdown()
