@@ -17,9 +17,7 @@ import hashlib
 import json
 import math
 import os
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -183,7 +181,7 @@ def make_curve(name: str, out: Path, *, steps: int, minutes: int) -> None:
     policy.write_bytes((out / f"{name}-{PARTS}.zip").read_bytes())
     beside = {each: mean_row([run_world(spec) for spec in specs(each, minutes)]) for each in BESIDE}
     about = {
-        "command": shlex.join(["python", "benchmarks/reference_curves.py", *sys.argv[1:]]),
+        "command": f"python benchmarks/reference_curves.py --only {name} --steps {steps} --minutes {minutes}",
         "site": SITE,
         "hour": HOUR,
         "minutes": minutes,

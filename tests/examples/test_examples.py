@@ -18,7 +18,7 @@ TINY = {
     "masked_ppo.py": ("32", "1", "2"),
     "cleanrl_style.py": ("128", "2", "1"),
     "rllib_ppo.py": ("24", "1"),
-    "pettingzoo_corridor.py": ("30",),
+    "pettingzoo_corridor.py": ("1", "2"),
 }
 
 
@@ -55,6 +55,13 @@ def test_the_stable_baselines_examples_tell_the_cost_before_and_after(name, tmp_
 def test_the_single_file_example_tells_the_cost_of_each_rollout(tmp_path):
     cost = re.fullmatch(r"128 decisions, cost ([0-9.]+) a second\n", run("cleanrl_style.py", tmp_path))
     assert 0 < float(cost[1]) < 10
+
+
+def test_the_corridor_example_tells_the_cost_of_each_episode(tmp_path):
+    told = r"episode 1: ([0-9]+) decisions, ([0-9.]+) people in the corridor on average\n"
+    decisions, present = re.fullmatch(told, run("pettingzoo_corridor.py", tmp_path)).groups()
+    assert int(decisions) > 3
+    assert 1 < float(present) < 5_000
 
 
 @pytest.mark.skipif(
