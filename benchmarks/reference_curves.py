@@ -205,9 +205,11 @@ def draw(name: str, rows: list[dict[str, Any]], beside: Mapping[str, Mapping[str
         (panels[0], "person_hours_per_h", "Delay of all persons (person-h/h)"),
         (panels[1], "residual_per_10k", "Residual walkers per 10,000 crossings"),
     ):
-        values = [float(row[measure] or "nan") for row in rows]
+        values = [math.nan if row[measure] in {None, ""} else float(row[measure]) for row in rows]
         axes.plot(learned, values, color=PALETTE[0], marker="o", markersize=4, label=name)
         for rank, (controller, row) in enumerate(beside.items(), start=1):
+            if row[measure] is None:
+                continue
             axes.axhline(
                 row[measure] or 0.0, color=PALETTE[rank], linestyle="--", linewidth=1.4, label=controller
             )
