@@ -72,7 +72,7 @@ class Learner:
 
 def stock(venv: VecEnv, minutes: int) -> PPO:
     """Return the learner of `examples/first_ppo.py`."""
-    return PPO("MlpPolicy", venv, n_steps=24 * minutes, batch_size=12 * minutes, seed=SEED, device="cpu")
+    return PPO("MlpPolicy", venv, n_steps=24 * minutes, batch_size=2 * minutes, seed=SEED, device="cpu")
 
 
 def masked(venv: VecEnv, minutes: int) -> Any:

@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 steps, minutes = map(int, sys.argv[1:] or (20_000, 30))
 options = {"site": "bukmun_5", "minutes": minutes, "delta_time_s": 5, "observation": "flat"}
 env = gymnasium.make("bitgoeul.envs:Bitgoeul/Crossing-v0", **options)
-model = PPO("MlpPolicy", env, n_steps=24 * minutes, batch_size=12 * minutes, seed=1, device="cpu")
+model = PPO("MlpPolicy", env, n_steps=24 * minutes, batch_size=2 * minutes, seed=1, device="cpu")
 
 
 def mean_cost(seeds=(10_000, 10_001)):
