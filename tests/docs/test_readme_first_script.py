@@ -41,7 +41,7 @@ def test_the_script_in_the_readme_learns_and_tells_the_cost(script, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
     )
     assert done.returncode == 0, done.stderr

@@ -28,7 +28,7 @@ def run(name, cwd):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
         cwd=cwd,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(_paths())},
     )
