@@ -23,8 +23,11 @@ PAIRS = ["2+6", "2+5", "1+6", "1+5", "4+8", "4+7", "3+8", "3+7"]
 STAYS = ["stay 2 s", "stay 5 s"]
 
 
-def situation(plan, green, *, age_s=100.0, yellow=(), walk=(), clear=(), called=None):  # noqa: PLR0913
-    """Return what a policy sees with these phases green since `age_s`, and calls of some ages [s]."""
+def situation(plan, green, *, age_s=100.0, yellow=(), walk=(), clear=(), called=None, waiting=None):  # noqa: PLR0913
+    """Return what a policy sees with these phases green since `age_s`, and calls of some ages [s].
+
+    `called` as the policy's clocks know them, `waiting` as the service bound does.
+    """
     clocks = SignalClocks(plan)
     now_ds = 10_000
     began_ds = now_ds - round(age_s * 10)
@@ -38,8 +41,13 @@ def situation(plan, green, *, age_s=100.0, yellow=(), walk=(), clear=(), called=
         ped_clear=phase_mask(clear),
     )
     frames = tuple(Frame(crossing.id, now_ds, is_healthy=True) for crossing in plan.crossings)
-    snapshot = Snapshot(now_ds, lamps, NO_CALLS, (), (), frames)
-    return Situation(plan, snapshot, clocks, NeedEstimator(plan))
+    snapshot = Snapshot(now_ds, lamps, NO_CALLS, (0,) * len(plan.zone_detectors), (), frames)
+    found = Situation(plan, snapshot, clocks, NeedEstimator(plan))
+    found.bound.follow(snapshot)
+    found.bound._since_ds.update(
+        {n: now_ds - round(waited_s * 10) for n, waited_s in (waiting or {}).items()}
+    )
+    return found
 
 
 def legal(plan, green, **given):
@@ -118,7 +126,19 @@ def test_who_has_waited_too_long_is_served_next():
 
 def test_a_forced_phase_behind_its_ring_is_reached_by_leaving_the_group():
     # From 1+6 no pair with 2 can be reached in one move: only pairs that move on are left.
-    assert legal(REFERENCE, (1, 6), called={2: 200.0}) == ["1+5", *OTHER_SIDE]
+    assert legal(REFERENCE, (1, 6), called={2: 143.7}) == ["1+5", *OTHER_SIDE]
+
+
+def test_a_choice_after_which_a_call_could_come_too_late_is_illegal():
+    # In order, from 2+6: 6 s of yellow and red, 12 s of 1+5; 3 s in hand for ticks: 279.0 s of age at most.
+    assert legal(REFERENCE, (2, 6), waiting={4: 270.0}) == [*STAYS, "1+5", "4+8", "4+7"]
+    assert legal(REFERENCE, (2, 6), waiting={4: 275.0}) == ["stay 2 s", "1+5", "4+8", "4+7"]
+    # For 3 the whole of 4 may come first: 89.1 s more.
+    assert legal(REFERENCE, (2, 6), waiting={3: 185.0}) == ["stay 2 s", "1+5", *OTHER_SIDE]
+
+
+def test_no_choice_is_legal_when_only_the_order_of_the_rings_is_in_time():
+    assert legal(REFERENCE, (2, 6), waiting={1: 292.0}) == []
 
 
 @pytest.mark.parametrize(

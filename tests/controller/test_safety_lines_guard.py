@@ -67,7 +67,7 @@ def snapshot(now_ds, lamps=THROUGH, calls=NO_CALLS, seen=None, zones=SEEN):
 
 
 class Bound:
-    """The service bound, and the clocks it looks at."""
+    """The service bound, and the clocks it looks at; `waits` tells who waits since when."""
 
     def __init__(self):
         self.clocks = SignalClocks(PLAN)
@@ -76,71 +76,109 @@ class Bound:
     def follow(self, now_ds, lamps=THROUGH, **given):
         self.clocks.follow(now_ds, lamps)
         self.bound.follow(snapshot(now_ds, lamps, **given))
-        return self.bound.next_due_ds
+        return {number: since_ds for (_, number), since_ds in self.bound._calls()}
+
+    def left_s(self, number, now_ds, lamps=THROUGH):
+        return self.bound._takes_s(number, NO_COMMANDS, lamps, self.bound._position(lamps, now_ds), 0)
 
 
 WALKER = (track(35.0, 0.0, zone=Zone.KERB_A),)
 
 
-def test_a_call_is_looked_at_one_longest_service_of_every_group_before_the_bound():
+def test_the_forcing_age_is_one_longest_service_of_every_group_before_the_bound():
     # 4: 42 s walk and clearance, 36.1 s extension, 7 s yellow and red. Groups: 47.2 + 12 and 85.1 + 12.
     assert longest_service_s(PLAN, 4) == pytest.approx(85.1)
     assert forcing_age_s(PLAN) == pytest.approx(143.7)
-    assert Bound().follow(100, calls=Calls(vehicle=mask(4))) == 100 + 1437
 
 
 def test_who_waits_since_when():
     watched = Bound()
-    assert watched.follow(0) > NEVER
-    assert watched.follow(100, calls=Calls(vehicle=mask(4))) == 1537
-    assert watched.follow(500, calls=Calls(vehicle=mask(3, 4))) == 1537  # the older call stays as old
-    assert watched.follow(700, SIDE, calls=Calls(vehicle=mask(3, 4))) == 500 + 1437  # 4 is served
-    assert watched.follow(800, Lamps(green=mask(3, 7))) > NEVER
+    assert watched.follow(0) == {}
+    assert watched.bound.next_due_ds > NEVER
+    assert watched.follow(100, calls=Calls(vehicle=mask(4))) == {4: 100}
+    assert watched.follow(500, calls=Calls(vehicle=mask(3, 4))) == {4: 100, 3: 500}  # 4 stays as old
+    assert watched.follow(700, SIDE, calls=Calls(vehicle=mask(3, 4))) == {3: 500}  # 4 is served
+    assert watched.follow(800, Lamps(green=mask(3, 7))) == {}
 
 
 def test_vehicles_that_nobody_looks_at_wait_always():
-    assert Bound().follow(100, zones=()) == 1537
+    assert Bound().follow(100, zones=()) == dict.fromkeys((1, 3, 4, 5, 7, 8), 100)
 
 
 def test_somebody_at_the_kerb_waits_for_walk_whoever_is_green():
     watched = Bound()
-    assert watched.follow(100, seen=frames(100, waiting=WALKER)) == 1537
-    assert watched.follow(300, SIDE, seen=frames(300, waiting=WALKER)) == 1537  # green without walk
+    assert watched.follow(100, seen=frames(100, waiting=WALKER)) == {4: 100}
+    assert watched.follow(300, SIDE, seen=frames(300, waiting=WALKER)) == {4: 100}  # green without walk
     walk = Lamps(green=mask(4, 8), walk=mask(4, 8))
-    assert watched.follow(400, walk, seen=frames(400, waiting=WALKER)) > NEVER
+    assert watched.follow(400, walk, seen=frames(400, waiting=WALKER)) == {}
 
 
 def test_a_kerb_that_is_not_seen_is_not_empty():
     watched = Bound()
     watched.follow(100, seen=frames(100, waiting=WALKER))
-    assert watched.follow(200, seen=frames(200, is_healthy=False)) == 1537
-    assert watched.follow(300, seen=frames(270)) == 1537  # a picture of 3 s ago
-    assert watched.follow(400, seen=frames(400)) > NEVER  # gone
+    assert watched.follow(200, seen=frames(200, is_healthy=False)) == {4: 100}
+    assert watched.follow(300, seen=frames(270)) == {4: 100}  # a picture of 3 s ago
+    assert watched.follow(400, seen=frames(400)) == {}  # gone
 
 
 def test_a_pressed_button_waits_for_walk():
     watched = Bound()
     watched.follow(100, calls=Calls(ped=mask(4)))
-    assert watched.follow(105) == 1537
+    assert watched.follow(105) == {4: 100}
 
 
 def test_a_hold_is_put_aside_while_the_call_can_still_be_served_in_time():
-    # 2 and 6 have served their minimum: 6 s to clear them, 12 s of 1 and 5, 10 s in hand.
+    # 2 and 6 have served their minimum: 6 s to clear them, 12 s of 1 and 5, 2 s in hand.
     watched, hold = Bound(), Commands(hold=mask(2, 6), pattern=PATTERN_FREE)
     watched.follow(0, calls=Calls(vehicle=mask(4)))
     assert watched.bound.reviewed(hold, 1400, THROUGH) is hold
     passed = Commands(hold=mask(2, 6), vehicle_call=mask(4), pattern=PATTERN_FREE)
-    assert watched.bound.reviewed(hold, 2720, THROUGH) == passed
+    assert watched.bound.reviewed(hold, 2800, THROUGH) == passed
     forced = Commands(force_off=EVERY, vehicle_call=mask(4), pattern=PATTERN_FREE)
-    assert watched.bound.reviewed(hold, 2721, THROUGH) == forced
+    assert watched.bound.reviewed(hold, 2801, THROUGH) == forced
+
+
+def test_orders_that_passed_are_asked_about_again_when_the_time_in_hand_is_over():
+    # 280.0 s less 143.7 s are left when it passes at 0; the call is registered at its forcing age before.
+    watched, hold = Bound(), Commands(hold=mask(2, 6), pattern=PATTERN_FREE)
+    watched.follow(0, calls=Calls(vehicle=mask(4)))
+    watched.bound.reviewed(hold, 0, THROUGH)
+    assert watched.bound.next_due_ds == 1437
+    watched.follow(10, calls=Calls(vehicle=mask(4, 8)))
+    assert watched.bound.next_due_ds == 10  # another call
 
 
 def test_a_walk_omit_is_put_aside_for_an_old_walk():
+    # 18 s until green without walk, then a round of all, 63.2 + 101.1 s: 115.7 s of age with 2 s in hand.
     watched, omit = Bound(), Commands(ped_omit=mask(4), pattern=PATTERN_FREE)
     watched.follow(0, seen=frames(0, waiting=WALKER))
-    assert watched.bound.reviewed(omit, 1436, THROUGH) is omit
+    assert watched.bound.reviewed(omit, 1157, THROUGH) is omit
     forced = Commands(force_off=EVERY, vehicle_call=mask(4), ped_call=mask(4), pattern=PATTERN_FREE)
-    assert watched.bound.reviewed(omit, 1437, THROUGH) == forced
+    assert watched.bound.reviewed(omit, 1158, THROUGH) == forced
+
+
+def test_the_last_all_red_of_a_group_counts():
+    # 4 has just started: 42 s, 36.1 s of extension, 7 s, 3 s of last red and 1 s of ticks.
+    watched = Bound()
+    walk = Lamps(green=mask(4, 8), walk=mask(4, 8))
+    watched.follow(100, walk)
+    assert watched.left_s(3, 100, walk) == pytest.approx(89.1)
+
+
+def test_a_red_that_is_held_counts_though_no_green_is_shown():
+    clocks = SignalClocks(PLAN)
+    bound = ServiceBound(PLAN, clocks, red_held=frozenset({"XW"}))
+    for now_ds, lamps in (
+        (100, Lamps(green=mask(4, 8), walk=mask(4, 8))),
+        (250, Lamps(green=mask(4, 8), ped_clear=mask(4, 8))),
+        (520, Lamps(yellow=mask(4, 8))),
+        (590, Lamps()),
+    ):
+        clocks.follow(now_ds, lamps)
+        bound.follow(snapshot(now_ds, lamps))
+    # Clearance ended at 52 s: 7 s of yellow and red, 36.1 s of held red and 4 s from then on; it is 59 s.
+    position = bound._position(Lamps(), 590)
+    assert bound._takes_s(3, NO_COMMANDS, Lamps(), position, 0) == pytest.approx(40.1)
 
 
 # --- backup -----------------------------------------------------------------------------------------
@@ -261,7 +299,7 @@ def test_an_overdue_call_is_served_though_lamps_and_proposal_stay_the_same():
     called = Calls(vehicle=mask(4))
     assert guarded.tick(0, THROUGH, proposal=kept, calls=called).commands is kept.commands
     assert guarded.tick(1400, THROUGH, proposal=kept, calls=called).commands is kept.commands
-    verdict = guarded.tick(2721, THROUGH, proposal=kept, calls=called)
+    verdict = guarded.tick(2801, THROUGH, proposal=kept, calls=called)
     forced = Commands(force_off=EVERY, vehicle_call=mask(4), pattern=PATTERN_FREE)
     assert verdict.commands == forced
     assert [note.reason for note in verdict.interventions] == ["service"]

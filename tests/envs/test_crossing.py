@@ -8,6 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from bitgoeul.controller.choices import N_MAX
+from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.envs import ENV_ID
 from bitgoeul.envs.crossing import TRAINING_SEEDS, CrossingEnv
 from bitgoeul.envs.episode import EXAMPLE_FILE
@@ -276,9 +277,64 @@ def test_an_observation_function_of_ones_own_is_used(make_env):
     assert Waiting.space.contains(env.step(0)[0])
 
 
+@pytest.mark.parametrize("mode", ["rgb_array", "ansi"])
+def test_each_step_can_be_drawn_the_last_one_too(make_env, mode):
+    env = make_env(minutes=1, hour="night", render_mode=mode)
+    env.reset(seed=3)
+    frames, is_over = [env.render()], False
+    while not is_over:
+        *_, is_over, _ = env.step(first_legal(env))
+        frames.append(env.render())
+    if mode == "ansi":
+        assert all(isinstance(frame, str) and frame for frame in frames)
+    else:
+        assert {(frame.dtype, frame.ndim, frame.shape[2]) for frame in frames} == {(np.dtype(np.uint8), 3, 3)}
+        assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_a_window_without_a_display_is_refused_in_one_line(make_env, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    env = make_env(minutes=1, render_mode="human")
+    with pytest.raises(ScenarioError, match="SUMO ended at start with code 1; sumo-gui needs a display"):
+        env.reset(seed=3)
+
+
+def test_without_a_render_mode_nothing_is_drawn(env):
+    env.reset(seed=3)
+    assert env.render() is None
+
+
+def test_a_sumo_rl_table_is_written_at_the_end_of_an_episode(make_env, tmp_path):
+    env = make_env(minutes=1, hour="night", csv_path=tmp_path / "run.csv")
+    env.reset(seed=3)
+    is_over = False
+    while not is_over:
+        assert not (tmp_path / "run.csv").exists()
+        *_, is_over, _ = env.step(first_legal(env))
+    header, *rows = (tmp_path / "run.csv").read_text().splitlines()
+    assert header.startswith("step,system_total_")
+    assert len(rows) >= 10
+
+
 def test_unknown_reset_options_are_refused(env):
     with pytest.raises(ValueError, match="unknown reset options: nonsense"):
         env.reset(options={"nonsense": 1})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_sumo_does_not_take_is_refused(env, seed):
+    with pytest.raises(ValueError, match=f"seed = {seed}: a seed lies between 0 and 2147483647"):
+        env.reset(seed=seed)
+
+
+def test_after_a_refused_reset_the_environment_is_reset_as_before(env):
+    first, _ = env.reset(seed=3)
+    with pytest.raises(ScenarioError, match="hour 'rush' is unknown"):
+        env.reset(seed=3, options={"hour": "rush"})
+    with pytest.raises(RuntimeError, match="call reset before step"):
+        env.step(0)
+    again, _ = env.reset(seed=3)
+    assert all(np.array_equal(first[key], again[key]) for key in first)
 
 
 def test_step_before_reset_is_refused():

@@ -21,7 +21,7 @@ from bitgoeul.envs.measures import (
 )
 from bitgoeul.envs.pet import times_inside
 from bitgoeul.envs.queues import QueueMeasures
-from bitgoeul.envs.result import jain_index
+from bitgoeul.envs.result import jain_index, mark_jammed
 from bitgoeul.envs.walkers import WalkerDriver
 
 XW = 2  # phase 4, 35 m; phase 3 (northbound left) and the arterial conflict with it
@@ -509,10 +509,42 @@ def test_health_of_a_run(tmp_path):
     statistic.write_text(
         '<statistics><teleports total="4" jam="4"/><persons loaded="9" jammed="2"/></statistics>'
     )
-    assert run_health(statistic, warnings) == RunHealth(jammed_n=2, teleports_n=4, warnings_n=0)
+    found = run_health(statistic, warnings)
+    assert (found.jammed_n, found.teleports_n, found.warnings_n, found.jams) == (2, 4, 0, frozenset())
     warnings.write_text("Warning: one\n of two lines\nWarning: two\n")
     assert run_health(statistic, warnings).warnings_n == 2
     assert run_health(statistic).warnings_n == 0
+
+
+JAMS = """Warning: Person 'w7' is jammed on edge ':J_c3', time=1204.50.
+Warning: Teleporting vehicle 'c1'; waited too long (jam), lane='N_in_1', time=900.00.
+Warning: Vehicle 'c2' performs emergency braking on lane 'N_in_1' with decel=9.00, time=903.00.
+Warning: Vehicle 'c3'; collision with person 'w9', lane=':J_c0_0', gap=-1.00, time=910.50.
+Warning: Something new.
+Error: not a warning
+"""
+
+
+def test_warnings_are_told_apart_and_the_jammed_by_name(tmp_path):
+    statistic, warnings = tmp_path / "statistics.xml", tmp_path / "warnings.txt"
+    statistic.write_text('<statistics><teleports total="1"/><persons jammed="1"/></statistics>')
+    warnings.write_text(JAMS)
+    found = run_health(statistic, warnings)
+    assert found.warnings_of == {"jam": 1, "teleport": 1, "collision": 1, "braking": 1, "other": 1}
+    assert found.warnings_n == 5
+    assert found.jams == {("w7", ":J_c3")}
+
+
+def test_who_squeezed_through_on_a_crossing_is_not_counted_as_served():
+    rows = [row(walker=name) for name in ("w7", "w8", "w9")]
+    rows.append(row(walker="w9", is_residual=True, residual_m=5.0, crossing="XS"))
+    jams = {("w7", ":J_c3"), ("w8", ":J_w0"), ("w9", ":J_c2")}
+    mark_jammed(rows, jams, {"XW": ":J_c3", "XS": ":J_c2"})
+    assert [each["is_jammed"] for each in rows] == [True, False, False, True]
+    result = summarise(rows=rows, vehicles=DONE, health=HEALTHY, duration_s=360.0)
+    # w7 was not served; w8 was jammed on a walking area, not on the crossing; the residual one counts.
+    assert (result["crossings_n"], result["unserved_walkers_n"], result["residual_n"]) == (3, 1, 1)
+    assert result["jammed_crossings_n"] == 2
 
 
 def row(**changed):
@@ -543,6 +575,7 @@ def row(**changed):
         "pet_turn_s": None,
         "pet_turn_ahead_s": None,
         "was_detected": True,
+        "is_jammed": False,
     } | changed
 
 

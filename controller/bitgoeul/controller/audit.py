@@ -66,6 +66,11 @@ class Audit:
         return (now_ds - self._running[crossing][0]) / 10
 
     @property
+    def is_binding(self) -> bool:
+        """Tell whether an extension bound at the last note: but for it, a green or a red would have ended."""
+        return self._was_binding
+
+    @property
     def is_quiet(self) -> bool:
         """True while no extension runs: a tick with the same verdict and nothing held needs no note."""
         return not (self._was_binding or self._running)

@@ -28,14 +28,21 @@ from .signals import (
 from .timing import FOREVER_DS, to_ds
 from .timing_checks import least_service_s
 
-__all__ = ["MARGIN_S", "ServiceBound", "forcing_age_s", "group_lengths_s", "in_ring_order", "longest_service_s"]
+__all__ = [
+    "MARGIN_S",
+    "ServiceBound",
+    "forcing_age_s",
+    "group_lengths_s",
+    "in_ring_order",
+    "longest_service_s",
+]
 
 MARGIN_S = 2.0
 """Orders are put aside so long before it would be too late: ticks. [s]"""
 FORESIGHT_S = 1.0
 """A choice is legal if it passes with so much more in hand: lamps are read on ticks. [s]"""
-LEAST_SLACK_DS = 5
-"""Orders that passed are asked about again after this long at the earliest: a tick. [0.1 s]"""
+LEAST_SLACK_DS = 1
+"""Orders that passed are asked about again after this long at the earliest. [0.1 s]"""
 
 
 def forcing_age_s(plan: SitePlan) -> float:
@@ -82,6 +89,8 @@ class ServiceBound:
         self._walks = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
         self._knows_vehicles = bool(plan.zone_detectors)
         self._limit_s = plan.limits.service_bound_s - MARGIN_S
+        lead_s = max((phase.leading_walk_s + phase.walk_delay_s for phase in plan.phases), default=0.0)
+        self._foresight_s = self._limit_s - FORESIGHT_S - lead_s
         self._force_after_ds = to_ds(forcing_age_s(plan))
         self._times = ServiceTimes(plan, clocks, extension_max_s, red_held)
         self._clocks = clocks.phases
@@ -193,8 +202,8 @@ class ServiceBound:
         position = self._position(lamps, now_ds)
         for (is_walk, number), since_ds in waits.items():
             takes_s = self._takes_s(number, commands, lamps, position, since_ds)
-            if is_walk and commands.ped_omit & phase_bit(number):
-                takes_s = max(takes_s, self._next_round_s(number, position))
+            if is_walk:
+                takes_s = self._walk_takes_s(number, commands, now_ds, takes_s)
             left_s = self._limit_s - (now_ds - since_ds) / 10 - takes_s
             slack_s = min(slack_s, left_s)
             if left_s < 0:
@@ -217,19 +226,22 @@ class ServiceBound:
         )
         return Position(position.barrier, rings)
 
-    def _next_round_s(self, number: int, position: Position) -> float:
+    def _walk_takes_s(self, number: int, commands: Commands, now_ds: int, green_s: float) -> float:
+        """Return how long a walk waits at most whose phase is green again after `green_s`. [s]"""
         times = self._times
-        in_order_s = times.in_order_s(number, position)
-        return max(in_order_s, times.rest_s(position) + times.after_group_s(number, position.barrier)) + (
-            times.service_s[number]
-        )
+        delay_s = times.delay_left_s(number, now_ds)
+        if delay_s is not None:
+            return delay_s
+        if commands.ped_omit & phase_bit(number):  # green without walk, then all others
+            green_s += sum(times.groups_s)
+        return green_s + times.walk_delay_s[number]
 
     def _takes_s(
         self, number: int, commands: Commands, lamps: Lamps, position: Position, since_ds: int
     ) -> float:
         """Return how long a phase waits at most after a tick of these orders. [s]"""
         times = self._times
-        if not lamps.green:
+        if not (lamps.green or lamps.walk):
             return self._led_s(number, position, since_ds)
         takes_s = times.in_order_s(number, position, since_ds)
         ending = lamps.green & ~commands.hold
@@ -239,7 +251,7 @@ class ServiceBound:
         omitted, goes_on = commands.phase_omit, False
         for index, own in enumerate(position.rings):
             sequence = times.rings[index][position.barrier]
-            if own.place < 0 or not ending & phase_bit(sequence[own.place]):
+            if not own.number or not ending & phase_bit(own.number):
                 continue
             later = phase_mask(sequence[own.place + 1 :]) & ~omitted
             goes_on |= bool(later & commands.vehicle_call)
@@ -260,7 +272,7 @@ class ServiceBound:
         )
 
     def _led_s(self, number: int, position: Position, since_ds: int) -> float:
-        """Return how long a phase waits at most while no green is shown: what follows was chosen before. [s]"""
+        """Return how long a phase waits at most while no green is shown: what follows is chosen. [s]"""
         times, (barrier, rings) = self._times, position
         in_order_s = times.in_order_s(number, position, since_ds)
         omitted = self._ends[0].phase_omit
@@ -278,9 +290,9 @@ class ServiceBound:
             passed_s = times.after_group_s(number, times.places[number][1]) if is_late else 0.0
             return max(in_order_s, position.clear_s + passed_s)
         allowed = self._all & ~omitted
-        for own, sequences in zip(rings, times.rings, strict=True):
-            if own.place >= 0:
-                allowed &= ~phase_bit(sequences[barrier][own.place])
+        for own in rings:
+            if own.number:
+                allowed &= ~phase_bit(own.number)
         led_s = position.clear_s + self._started_s(number, allowed, in_order_s)
         return max(led_s, in_order_s) if any(ahead) else led_s
 
@@ -305,39 +317,35 @@ class ServiceBound:
         times, now_ds = self._times, snapshot.now_ds
         position = self._position(snapshot.lamps, now_ds, rests)
         target = phase_mask(number for number in phases if number)
-        if target & snapshot.lamps.green:
+        if barrier == position.barrier and target & snapshot.lamps.green:
             return self._foresees_moves(position, phases, now_ds, target & ~snapshot.lamps.green)
-        clears_s = [
-            times.clear_s(times.rings[ring][position.barrier][own.place])
-            for ring, own in enumerate(position.rings)
-            if own.place >= 0
-        ]
         in_group = position.barrier == barrier and all(
             not number or times.rings[ring][barrier].index(number) > own.place
             for ring, (number, own) in enumerate(zip(phases, position.rings, strict=True))
         )
         if in_group:
             return self._foresees_moves(position, phases, now_ds, target)
-        green_s = max(own.left_s - least_s for own, least_s in zip(
-            (own for own in position.rings if own.place >= 0), clears_s, strict=True))  # fmt: skip
+        green = [own for own in position.rings if own.number]
+        green_s = max((own.left_s - times.clear_s(own.number) for own in green), default=0.0)
+        clear_s = max((times.clear_s(own.number) for own in green), default=0.0)
         if not self._all_in_time(now_ds, _later(position, green_s), green_s):
             return False
-        start_s = green_s + max(clears_s)
         settles_s = self._settles_s(phases)
         begun = _later(times.fresh(barrier, phases), settles_s)
-        return self._all_in_time(now_ds, begun, start_s + settles_s, served=target)
+        return self._all_in_time(now_ds, begun, green_s + clear_s + settles_s, served=target)
 
     def _foresees_moves(self, position: Position, phases: tuple[int, ...], now_ds: int, moving: int) -> bool:
         """Tell the same of a go inside the barrier group: some rings go on, the others stay."""
         times, barrier = self._times, position.barrier
         fresh = times.fresh(barrier, phases)
         moves = [bool(number and moving & phase_bit(number)) for number in phases]
-        last_s = max(own.left_s for own, moved in zip(position.rings, moves, strict=True) if moved)
+        pairs = list(zip(position.rings, moves, strict=True))
+        last_s = max((own.left_s for own, moved in pairs if moved), default=0.0)
         for number in phases_in(moving):  # served, perhaps after those passed over, should the orders change
             before_s = times.in_order_s(number, position)
             for waits in (self._since_ds, self._walk_since_ds):
                 since_ds = waits.get(number)
-                if since_ds is not None and (now_ds - since_ds) / 10 + before_s > self._limit_s - FORESIGHT_S:
+                if since_ds is not None and (now_ds - since_ds) / 10 + before_s > self._foresight_s:
                     return False
         settles_s = self._settles_s(tuple(n for n, moved in zip(phases, moves, strict=True) if moved))
         ends_s = last_s + settles_s
@@ -349,17 +357,21 @@ class ServiceBound:
     def _settles_s(self, phases: tuple[int, ...]) -> float:
         """Return how long phases that begin together take at most until a choice is due. [s]"""
         pairs = [self._settle_s[number] for number in phases if number]
-        least_s = max(first_s for first_s, _ in pairs)
-        if all(first_s == least_s or first_s == last_s for first_s, last_s in pairs):
+        least_s = max((first_s for first_s, _ in pairs), default=0.0)
+        if all(first_s in (least_s, last_s) for first_s, last_s in pairs):
             return least_s
-        return max(last_s for _, last_s in pairs)
+        return max((last_s for _, last_s in pairs), default=0.0)
 
     def _all_in_time(self, now_ds: int, position: Position, passed_s: float, served: int = 0) -> bool:
         """Tell whether all who wait now, and are not served before, are in time from a position to come."""
-        in_order_s, limit_s = self._times.in_order_s, self._limit_s - FORESIGHT_S
+        times, limit_s = self._times, self._foresight_s
         return not any(
-            (now_ds - since_ds) / 10 + passed_s + in_order_s(number, position) > limit_s
-            for (_, number), since_ds in self._calls()
+            (now_ds - since_ds) / 10
+            + passed_s
+            + times.in_order_s(number, position)
+            + (times.walk_delay_s[number] if is_walk else 0.0)
+            > limit_s
+            for (is_walk, number), since_ds in self._calls()
             if not served & phase_bit(number)
         )
 

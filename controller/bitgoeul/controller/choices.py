@@ -75,6 +75,7 @@ class ChoiceRules:
         }
         self._all = phase_mask(phase.number for phase in plan.phases)
         self._walks = phase_mask(phase.number for phase in plan.phases if phase.walk_s > 0)
+        self._conditional = phase_mask(phase.number for phase in plan.phases if phase.conditional_service)
         self._min_green_ds = {phase.number: to_ds(phase.min_green_s) for phase in plan.phases}
         self._walk_ds = {phase.number: to_ds(phase.walk_s) for phase in plan.phases}
         self._force_after_ds = to_ds(forcing_age_s(plan))
@@ -156,7 +157,10 @@ class ChoiceRules:
         return in_ring_order(0, 0, self._all)
 
     def _is_reachable(self, choice: Choice, current: int) -> bool:
-        """Tell whether the cabinet gets to this pair in one move."""
+        """Tell whether the cabinet gets to this pair in one move.
+
+        Not back to a conditional phase: the cabinet might serve it before the other rings have left.
+        """
         if choice.mask == current:
             return False
         now = {self._places[phase][0]: phase for phase in range(1, 17) if current >> (phase - 1) & 1}
@@ -169,7 +173,7 @@ class ChoiceRules:
                 return True
             is_forward &= self._places[target][2] >= self._places[present][2]
             is_backward &= self._places[target][2] < self._places[present][2]
-        return is_forward or is_backward
+        return is_forward or (is_backward and not choice.mask & self._conditional)
 
     def orders(self, choice: Choice, current: int) -> Commands:
         """Return the commands that carry out a choice while `current` phases are green."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -86,6 +87,12 @@ class SumoJunction:
 
     def step(self) -> None:
         """Act on the situation last observed, let SUMO run one step, observe the next one."""
+        self.act()
+        self._simulation_step()
+        self.observe()
+
+    def act(self) -> None:
+        """Act on the situation last observed; several junctions in one SUMO each do so before its step."""
         now_ds = self.now_ds
         lamps = self.loop.act()
         commands = self.loop.audit.commands
@@ -97,8 +104,10 @@ class SumoJunction:
                 listener(now_ds, self._lamps, lamps)
             self._lamps = lamps
         self._street_act(now_ds, lamps)
-        self._simulation_step()
-        self.now_ds = now_ds + self.step_ds
+
+    def observe(self) -> None:
+        """Observe what the step just run has changed."""
+        self.now_ds += self.step_ds
         self._observe()
 
     def _observe(self) -> None:
@@ -108,6 +117,16 @@ class SumoJunction:
             self.loop.take_over(self.policy, self.guard)
         self._street_observe(self.now_ds)
         self.loop.observe()
+
+    @property
+    def overrides(self) -> Counter[str]:
+        """Choices that the guard put aside so far, by reason, each once."""
+        return self.loop.counts.overrides
+
+    @property
+    def delayed(self) -> Counter[str]:
+        """Gos that began later because of an extension, by its reason, each once a reason."""
+        return self.loop.counts.delayed
 
     @property
     def is_decision_due(self) -> bool:

@@ -11,8 +11,10 @@ from .clocks import SignalClocks
 from .detection import CrossingRequest, Frame, Snapshot
 from .guard import Guard, Verdict
 from .need import NeedEstimator
+from .overrides import OverrideCount
 from .plan import SitePlan
 from .policies.base import Policy
+from .policies.choosing import ChoicePolicy
 from .signals import Commands, Lamps
 from .situation import Proposal, Situation
 
@@ -54,6 +56,7 @@ class ControlLoop:
         self.clocks = SignalClocks(plan)
         self.needs = NeedEstimator(plan)
         self.audit = Audit(plan)
+        self.counts = OverrideCount()
         self._plan = plan
         self.situation: Situation | None = None
         self.take_over(policy, guard)
@@ -70,6 +73,7 @@ class ControlLoop:
     def take_over(self, policy: Policy, guard: Guard | None) -> None:
         """Let another policy, behind its guard, decide from the next tick on."""
         self._policy, self._guard = policy, guard
+        self._chooser = policy if isinstance(policy, ChoicePolicy) else None
         if guard is None:
             self._bound = ServiceBound(self._plan, self.clocks)
         else:
@@ -104,6 +108,10 @@ class ControlLoop:
             self._noted = verdict
             held_for_traffic = _held_for_traffic(proposal)
             self.audit.note(situation.snapshot.now_ds, verdict, self._held, self._red_held, held_for_traffic)
+            commitment = None if self._chooser is None else self._chooser.commitment
+            if commitment is not None:
+                is_delaying = self.audit.is_binding and not commitment.choice.stay_ds
+                self.counts.note(commitment, verdict, is_delaying=is_delaying)
         return lamps
 
     def _review(self, situation: Situation, proposal: Proposal) -> Verdict:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .clocks import NOT_YET_DS, SignalClocks
 from .plan import SitePlan
-from .signals import Lamps, phase_bit, phases_in
+from .signals import Lamps, phase_bit
 from .timing_checks import least_service_s
 
 LAST_RED_S = 3.0
@@ -35,13 +35,15 @@ class Stretch(NamedTuple):
 
     Parameters
     ----------
-    place : of the phase in service, or clearing, in the ring's sequence; -1: the ring rests.
+    number : the phase in service, or clearing; 0: the ring rests.
+    place : its place in the ring's sequence, past the end in a conditional service; -1: the ring rests.
     left_s : until it is clear, at its longest. [s]
     floor_s : what `left_s` does not fall below while it stays green. [s]
     skipped : phases after it that it no longer serves in this round, as a mask.
     ended_ds : when its green ended; a later call may not have been counted. [0.1 s]
     """
 
+    number: int
     place: int
     left_s: float
     floor_s: float = 0.0
@@ -86,6 +88,7 @@ class ServiceTimes:
     ) -> None:
         self.rings, self.places = plan.rings, plan.places
         self._clocks = clocks
+        self.walk_delay_s = {phase.number: phase.walk_delay_s for phase in plan.phases}
         self._red_held = red_held
         self._clear_s: dict[int, float] = {}
         self._late_s: dict[int, float] = {}
@@ -100,16 +103,18 @@ class ServiceTimes:
             self._clear_s[phase.number], self._late_s[phase.number] = clear_s, late_s
             self._after_walk_s[phase.number] = phase.ped_clear_s + extension_s + clear_s + late_s
             self.service_s[phase.number] = least_service_s(phase) + extension_s + clear_s + late_s
-        self._ring_s = tuple(
-            tuple(self._sequence_s(plan, numbers) for numbers in ring) for ring in plan.rings
-        )
-        count = len(plan.rings[0])
-        self.groups_s = tuple(max(ring[barrier] for ring in self._ring_s) for barrier in range(count))
-
-    def _sequence_s(self, plan: SitePlan, numbers: tuple[int, ...]) -> float:
-        """Return how long a ring takes in a group: each phase once, and a conditional one once more. [s]"""
-        again_s = (self.service_s[n] for n in numbers[:-1] if plan.phase(n).conditional_service)
-        return sum(self.service_s[n] for n in numbers) + max(again_s, default=0.0)
+        self._lead_s = {phase.number: phase.leading_walk_s for phase in plan.phases}
+        self._conditional = {phase.number for phase in plan.phases if phase.conditional_service}
+        self._again_s = tuple(
+            tuple(max((self.service_s[n] for n in numbers[:-1] if n in self._conditional), default=0.0)
+                  for numbers in ring)
+            for ring in plan.rings
+        )  # fmt: skip
+        self.groups_s = tuple(
+            max(self._sum_s(ring[barrier]) + again_s[barrier]
+                for ring, again_s in zip(plan.rings, self._again_s, strict=True))
+            for barrier in range(len(plan.rings[0]))
+        )  # fmt: skip
 
     # --- where the rings are ----------------------------------------------------------------------
 
@@ -123,29 +128,32 @@ class ServiceTimes:
         rests : phases that would rest in walk, as a mask.
         skipped : per ring, phases it was not to serve next when its last green ended.
         """
-        newest = [self._newest(ring) for ring in range(len(self.rings))]
-        lit = [self.places[number][1] for number in newest if number and lamps.green & phase_bit(number)]
+        leading = lamps.walk & ~lamps.green
+        newest = [self._newest(ring, leading) for ring in range(len(self.rings))]
+        lit = [self.places[n][1] for n in newest if n and (lamps.green | leading) & phase_bit(n)]
         ended_ds = self._clocks.phases
         here = lit[0] if lit else self._last_barrier(newest)
         stretches = []
         for ring, number in enumerate(newest):
             if not number or self.places[number][1] != here:
-                stretches.append(Stretch(-1, 0.0))
+                stretches.append(Stretch(0, -1, 0.0))
+            elif leading & phase_bit(number):  # its green is about to start
+                stretches.append(Stretch(0, self._place(number) - 1, 0.0))
             elif lamps.green & phase_bit(number):
                 stretches.append(self._green(number, lamps, now_ds, rests))
             else:
-                place = self.rings[ring][here].index(number)
+                place = self._place(number)
                 since_ds = ended_ds[number].green_ended_ds
                 left_s = self._clearing_s(number, since_ds, now_ds)
                 left_out = skipped[ring] if skipped else 0
-                stretches.append(Stretch(place, left_s, 0.0, left_out, since_ds))
+                stretches.append(Stretch(number, place, left_s, 0.0, left_out, since_ds))
         return Position(here, tuple(stretches))
 
-    def _newest(self, ring: int) -> int:
-        """Return the phase of a ring that is green, or was last."""
+    def _newest(self, ring: int, leading: int) -> int:
+        """Return the phase of a ring that is green, or about to be, or was last."""
         clocks = self._clocks.phases
         numbers = [number for barrier in self.rings[ring] for number in barrier]
-        green = [number for number in numbers if clocks[number].is_green]
+        green = [number for number in numbers if clocks[number].is_green or leading & clocks[number].bit]
         if green:
             return green[0]
         latest = max(numbers, key=lambda number: clocks[number].green_ended_ds, default=0)
@@ -160,20 +168,45 @@ class ServiceTimes:
 
     def _green(self, number: int, lamps: Lamps, now_ds: int, rests: int) -> Stretch:
         """Return the stretch of a green phase."""
-        ring, barrier = self.places[number]
-        place = self.rings[ring][barrier].index(number)
+        place = self._place(number)
         bit = phase_bit(number)
         clear_s = self._clear_s[number]
-        left_s = max(self.service_s[number] - (now_ds - self._clocks.phases[number].green_since_ds) / 10, clear_s)
+        passed_s = (now_ds - self._clocks.phases[number].green_since_ds) / 10
+        left_s = max(self.service_s[number] - self._lead_s[number] - passed_s, clear_s)
         after_walk_s = self._after_walk_s[number]
         if lamps.walk & bit:
             floor_s = after_walk_s if rests & bit else clear_s + self._late_s[number]
-            return Stretch(place, max(left_s, after_walk_s), floor_s)
+            return Stretch(number, place, max(left_s, after_walk_s), floor_s)
         for service in self._clocks.services:
             if service.is_open and service.bit & bit and service.walk_ended_ds != NOT_YET_DS:
                 clear_s = max(clear_s, self._clear_s[number] + self._late_s[number])
                 left_s = max(left_s, after_walk_s - (now_ds - service.walk_ended_ds) / 10, clear_s)
-        return Stretch(place, left_s, clear_s)
+        return Stretch(number, place, left_s, clear_s)
+
+    def _place(self, number: int) -> int:
+        """Return a phase's place in its ring's sequence; past its end for a conditional service."""
+        ring, barrier = self.places[number]
+        sequence = self.rings[ring][barrier]
+        is_once_more = number in self._conditional and self._is_once_more(number)
+        return len(sequence) if is_once_more else sequence.index(number)
+
+    def _is_once_more(self, number: int) -> bool:
+        """Tell whether a green is a conditional service: another ring's green went on beside its start."""
+        ring, barrier = self.places[number]
+        clocks = self._clocks.phases
+        since_ds = clocks[number].green_since_ds
+        own, others = self.rings[ring][barrier], [r[barrier] for i, r in enumerate(self.rings) if i != ring]
+        has_later = any(
+            0 < clocks[n].green_ended_ds <= since_ds < clocks[n].green_ended_ds + 10 * self._clear_s[n] + 10
+            for n in own[own.index(number) + 1 :]
+        )
+        went_on = any(
+            clocks[n].green_since_ds < since_ds
+            and (clocks[n].is_green or clocks[n].green_ended_ds >= since_ds)
+            for numbers in others
+            for n in numbers
+        )
+        return has_later and went_on
 
     def _clearing_s(self, number: int, ended_ds: int, now_ds: int) -> float:
         """Return how long a phase takes to be clear whose green has ended: red may be held for people. [s]"""
@@ -191,9 +224,14 @@ class ServiceTimes:
         return Position(
             barrier,
             tuple(
-                Stretch(self.rings[ring][barrier].index(n), self.service_s[n], self._clear_s[n] + self._late_s[n])
+                Stretch(
+                    n,
+                    self.rings[ring][barrier].index(n),
+                    self.service_s[n],
+                    self._clear_s[n] + self._late_s[n],
+                )
                 if n
-                else Stretch(-1, 0.0)
+                else Stretch(0, -1, 0.0)
                 for ring, n in enumerate(phases)
             ),
         )
@@ -201,6 +239,17 @@ class ServiceTimes:
     def clear_s(self, number: int) -> float:
         """Return a phase's yellow and red clearance. [s]"""
         return self._clear_s[number]
+
+    def delay_left_s(self, number: int, now_ds: int) -> float | None:
+        """Return the time until walk joins a green that began without it; None: it will not. [s]"""
+        clock = self._clocks.phases[number]
+        passed_s = (now_ds - clock.green_since_ds) / 10
+        delay_s = self.walk_delay_s[number]
+        return (
+            max(delay_s - passed_s, 0.0)
+            if clock.is_green and passed_s <= delay_s + TICKS_S and delay_s
+            else None
+        )
 
     # --- how long a call waits --------------------------------------------------------------------
 
@@ -225,10 +274,16 @@ class ServiceTimes:
     def rest_s(self, position: Position) -> float:
         """Return how long the group in service still takes. [s]"""
         return max(
-            own.left_s + self._ring_s[ring][position.barrier]
-            - self._sum_s(self.rings[ring][position.barrier][: own.place + 1])
+            own.left_s + self._ahead_s(ring, position.barrier, own.place)
             for ring, own in enumerate(position.rings)
-        )  # fmt: skip
+        )
+
+    def _ahead_s(self, ring: int, barrier: int, place: int) -> float:
+        """Return how long a ring takes in a group after a place, a conditional phase again included. [s]"""
+        sequence = self.rings[ring][barrier]
+        return self._sum_s(sequence[place + 1 :]) + (
+            self._again_s[ring][barrier] if place < len(sequence) else 0.0
+        )
 
     def after_group_s(self, number: int, here: int) -> float:
         """Return the time from the end of a group until a phase is served. [s]"""
@@ -246,8 +301,7 @@ class ServiceTimes:
             next((n for n in sequences[barrier] if allowed & phase_bit(n)), 0) for sequences in self.rings
         ]
         rest_s = max(
-            self._ring_s[index][barrier]
-            - (self._sum_s(self.rings[index][barrier][: self.rings[index][barrier].index(n)]) if n else 0.0)
+            self._ahead_s(index, barrier, self.rings[index][barrier].index(n) - 1 if n else -1)
             for index, n in enumerate(firsts)
         )
         sequence = self.rings[ring][barrier]
@@ -271,7 +325,3 @@ class ServiceTimes:
             elif has_later:
                 mask |= bit
         return mask
-
-    def shown(self, lamps: Lamps) -> tuple[int, ...]:
-        """Return the phases with green or yellow."""
-        return phases_in(lamps.green | lamps.yellow)

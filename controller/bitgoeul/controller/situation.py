@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from .bound import ServiceBound
 from .clocks import SignalClocks
@@ -34,7 +35,7 @@ class Situation:
 
     def __post_init__(self) -> None:
         """Follow the bound by itself where no guard does."""
-        if self.bound is None:
+        if cast("ServiceBound | None", self.bound) is None:
             self.bound = ServiceBound(self.plan, self.clocks)
 
 

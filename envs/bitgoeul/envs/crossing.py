@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -21,7 +20,7 @@ from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.guard import Guard
 from bitgoeul.sim_scenarios.catalog import Site
 from bitgoeul.sim_scenarios.demand import AS_STATED, Trips, draw_trips
-from bitgoeul.sim_scenarios.simulation import WARMUP_S
+from bitgoeul.sim_scenarios.simulation import LARGEST_SEED, WARMUP_S
 
 from .deciding import AgentPolicy, GivenChoice, only_staying
 from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, fix
@@ -36,12 +35,13 @@ from .observing import (
 from .options import RENDER_MODES, make_options
 from .outcome import conclude, count_so_far
 from .reward import Interval, PersonSeconds
+from .sumo_rl_csv import SumoRlCsv
 from .world import JunctionDriver, Simulation
 
-__all__ = ["TRAINING_SEEDS", "CrossingEnv", "ObsType"]
+if TYPE_CHECKING:
+    from .render import Renderer
 
-CSV_SAMPLE_DS = 50
-"""The sumo-rl table has a row for so long. [0.1 s]"""
+__all__ = ["TRAINING_SEEDS", "CrossingEnv", "ObsType"]
 
 
 class CrossingEnv(gymnasium.Env[ObsType, int]):
@@ -82,7 +82,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._started_ds = 0
         self._episode: EpisodeDraw | None = None
         self._is_open = False
-        self._renderer: Any = None
+        self._renderer: Renderer | None = None
         self._last_frame: Any = None
 
     # --- Gymnasium ---------------------------------------------------------------------------------
@@ -94,14 +94,17 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
         Parameters
         ----------
-        seed : of demand, detector and whatever `randomise` draws; None draws one below 10,000. Under
-            `continuing_minutes`, None goes on with the present simulation while it lasts.
+        seed : of demand, detector and whatever `randomise` draws, 0 to 2^31 - 1; None draws one below
+            10,000. Under `continuing_minutes`, None goes on with the present simulation while it lasts.
         options : fixes `hour`, `detector`, `demand_factor` or `walker_mix` of this episode.
 
         Raises
         ------
-        ValueError : an unknown option or a value out of its range.
+        ValueError : an unknown option, or an option or seed out of its range.
+        ScenarioError : an unknown hour, or SUMO refuses the run.
         """
+        if seed is not None and not 0 <= seed <= LARGEST_SEED:
+            raise ValueError(f"seed = {seed}: a seed lies between 0 and {LARGEST_SEED}")
         super().reset(seed=seed)
         if seed is None and not options and self._can_go_on():
             begins_ds = self.driver.now_ds
@@ -110,7 +113,9 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             begins_ds = self.driver.warmup_ds
         self._episode_ends_ds = begins_ds + 600 * self.options.minutes
         self._overrides = Counter(getattr(self.driver, "overrides", {}))
-        self._csv = self._make_csv()
+        self._csv = None if self.options.csv_path is None else SumoRlCsv(self.driver)
+        if self._csv is not None:
+            self._csv.sample()
         return self._observe(), self._told()
 
     def step(self, action: int) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
@@ -192,6 +197,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         """Start a simulation and run it through the warm-up, to the first decision."""
         options = self.options
         end_s = WARMUP_S + 60 * (options.continuing_minutes or options.minutes)
+        last, self._episode, self._is_open = self._episode, None, False
         if self._simulation is None:
             self._simulation = Simulation(
                 self.site,
@@ -202,7 +208,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
                 has_gui=options.render_mode == "human",
                 trips=self._draw_trips(episode, end_s),
             )
-        elif episode == self._episode:
+        elif episode == last:
             self._simulation.load_again()
         else:
             self._simulation.load(self._draw_trips(episode, end_s), seed=episode.seed, end_s=end_s)
@@ -275,7 +281,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             while True:
                 driver.step()
                 reward.add()
-                if csv is not None and driver.now_ds % CSV_SAMPLE_DS == 0:
+                if csv is not None:
                     csv.sample()
                 if driver.now_ds >= last_ds or self._is_next_due(driver):
                     return
@@ -333,7 +339,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
     def _end(self) -> dict[str, Any]:
         """Return the episode's result; at the end of a simulation SUMO writes its outputs first."""
         driver = self.driver
-        if self._csv is not None:
+        if self._csv is not None and self.options.csv_path is not None:
             self._csv.write(self.options.csv_path)
         is_simulation_over = driver.now_ds >= self._simulation_ends_ds
         if not is_simulation_over:
@@ -351,12 +357,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
     def _draw_frame(self) -> Any:
         """Return the picture of this moment."""
         if self._renderer is None:
-            module = importlib.import_module("bitgoeul.envs.render")
-            self._renderer = module.make_renderer(self.site, self.driver)
-        return getattr(self._renderer, str(self.render_mode))()
+            from .render import make_renderer
 
-    def _make_csv(self) -> Any:
-        """Return the sumo-rl table of the episode, or None."""
-        if self.options.csv_path is None:
-            return None
-        return importlib.import_module("bitgoeul.envs.sumo_rl_csv").SumoRlCsv(self.driver)
+            self._renderer = make_renderer(self.site, self.driver)
+        return self._renderer.ansi() if self.render_mode == "ansi" else self._renderer.rgb_array()

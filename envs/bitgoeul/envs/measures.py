@@ -295,6 +295,7 @@ class Measures:
             "pet_turn_s": None,
             "pet_turn_ahead_s": None,
             "was_detected": False,
+            "is_jammed": False,
         }
 
     def _row(

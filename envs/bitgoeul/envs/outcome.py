@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitgoeul.controller.audit import Extension
 from bitgoeul.sim_scenarios.catalog import Site
 from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .measures import run_health, summarise, vehicle_measures
+from .result import mark_jammed
 
 if TYPE_CHECKING:
     from .world import JunctionDriver, Simulation
@@ -29,11 +31,13 @@ def result_columns(site: Site, driver: JunctionDriver, events: list[Row], output
     """
     duration_s = end_s - WARMUP_S
     occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
+    health = run_health(outputs / "statistics.xml", outputs / "warnings.txt")
+    mark_jammed(events, health.jams, driver.crossing_edges)
     return {
         **summarise(
             rows=events,
             vehicles=vehicle_measures(outputs / "tripinfo.xml", WARMUP_S, end_s, occupancy),
-            health=run_health(outputs / "statistics.xml", outputs / "warnings.txt"),
+            health=health,
             duration_s=duration_s,
             extensions=driver.measures.extension_use,
             queues=driver.measures.queues.result(),
@@ -72,4 +76,14 @@ def count_so_far(simulation: Simulation, driver: JunctionDriver) -> Row:
         "vehicles_unserved_n": len(connection.simulation.getPendingVehicles()),
         "vehicles_unfinished_n": len(connection.vehicle.getIDList()),
         "trace_hash": driver.trace.hexdigest,
+    }
+
+
+def extension_row(extension: Extension) -> Row:
+    """Return an extension as a row of the store."""
+    return {
+        "crossing": extension.crossing,
+        "started_s": extension.started_ds / 10,
+        "seconds": extension.seconds,
+        "reason": extension.reason,
     }

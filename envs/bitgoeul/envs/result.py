@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf, nan
 from typing import Any
 
@@ -12,7 +12,7 @@ from bitgoeul.controller.detection import MOBILITY_CLASSES
 
 from .extension_use import NO_EXTENSIONS, ExtensionUse
 from .queues import NO_QUEUES, QueueMeasures
-from .tripinfo import OCCUPANCY, RunHealth, VehicleMeasures, run_health, vehicle_measures
+from .tripinfo import OCCUPANCY, WARNINGS, RunHealth, VehicleMeasures, run_health, vehicle_measures
 from .walkers import UNKNOWN_CLASS
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "VehicleMeasures",
     "delay_on_crossing_s",
     "jain_index",
+    "mark_jammed",
     "run_health",
     "summarise",
     "vehicle_measures",
@@ -69,7 +70,7 @@ def summarise(  # noqa: PLR0913 - the parts of a run's result, by keyword
     nobody is NaN. Waits count those still waiting with their wait so far.
     """
     rows = list(rows)
-    crossed = [row for row in rows if row["entered_s"] is not None]
+    crossed = [row for row in rows if row["entered_s"] is not None and _is_crossing(row)]
     person_delay_s = sum(row["delay_s"] for row in rows) + vehicles.person_delay_s
     persons_n = len(rows) + vehicles.occupants_n
     return {
@@ -96,10 +97,30 @@ def summarise(  # noqa: PLR0913 - the parts of a run's result, by keyword
         "extension_used_s_per_h": 3600 * extensions.used_s / duration_s,
         "extension_wasted_s_per_h": 3600 * extensions.wasted_s / duration_s,
         "extension_refused_s_per_h": 3600 * extensions.refused_s / duration_s,
+        "jammed_crossings_n": sum(row["is_jammed"] for row in rows),
         "jammed_n": health.jammed_n,
         "teleports_n": health.teleports_n,
         "warnings_n": health.warnings_n,
+        **{f"warnings_{kind}_n": health.warnings_of.get(kind, 0) for kind in (*WARNINGS, "other")},
     }
+
+
+def mark_jammed(rows: Iterable[Row], jams: Collection[tuple[str, str]], edges: Mapping[str, str]) -> None:
+    """Mark the rows of those whom SUMO let squeeze through on their crossing.
+
+    Parameters
+    ----------
+    rows : of `Measures.event_rows`; their `is_jammed` is set.
+    jams : `RunHealth.jams`.
+    edges : SUMO's edge by crossing id.
+    """
+    for row in rows:
+        row["is_jammed"] = (row["walker"], edges[row["crossing"]]) in jams
+
+
+def _is_crossing(row: Row) -> bool:
+    """Tell whether a row counts as a crossing: a jammed one shows nobody served; a residual one counts."""
+    return not row["is_jammed"] or bool(row["is_residual"])
 
 
 def _residuals(crossed: list[Row]) -> dict[str, float]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from xml.parsers import expat
@@ -40,6 +42,16 @@ class VehicleMeasures:
     person_delay_s: float
 
 
+WARNINGS: dict[str, str] = {
+    "jam": " is jammed on edge ",
+    "teleport": "eleporting",
+    "collision": "collision",
+    "braking": "emergency",
+}
+"""Kinds of SUMO's warnings, by a piece of their text; the first that fits. Others are `other`."""
+_JAM = re.compile(r"Person '(?P<person>.*)' is jammed on edge '(?P<edge>[^']*)'")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHealth:
     """What SUMO says of a run's own troubles.
@@ -49,11 +61,15 @@ class RunHealth:
     jammed_n : walkers who squeezed through others after SUMO's jam time.
     teleports_n : vehicles SUMO moved on because they stood too long.
     warnings_n : lines of the warnings file that start with `Warning`.
+    warnings_of : the same by kind: each of `WARNINGS`, and `other`.
+    jams : (person, edge) of each walker who squeezed through, as the warnings file names them.
     """
 
     jammed_n: int
     teleports_n: int
     warnings_n: int
+    warnings_of: Mapping[str, int] = field(default_factory=dict)
+    jams: frozenset[tuple[str, str]] = frozenset()
 
 
 def vehicle_measures(
@@ -112,11 +128,23 @@ def run_health(statistic_path: Path, warnings_path: Path | None = None) -> RunHe
             counts[name] = int(attributes["total"])
 
     _read_elements(statistic_path, element)
-    warnings_n = 0
+    lines: list[str] = []
     if warnings_path is not None and warnings_path.exists():
-        with warnings_path.open(encoding="utf-8", errors="replace") as lines:
-            warnings_n = sum(line.startswith("Warning") for line in lines)
-    return RunHealth(jammed_n=counts["persons"], teleports_n=counts["teleports"], warnings_n=warnings_n)
+        text = warnings_path.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line.startswith("Warning")]
+    kinds = Counter(map(_kind, lines))
+    found = (_JAM.search(line) for line in lines)
+    return RunHealth(
+        jammed_n=counts["persons"],
+        teleports_n=counts["teleports"],
+        warnings_n=len(lines),
+        warnings_of={kind: kinds[kind] for kind in (*WARNINGS, "other")},
+        jams=frozenset((jam["person"], jam["edge"]) for jam in found if jam),
+    )
+
+
+def _kind(line: str) -> str:
+    return next((kind for kind, text in WARNINGS.items() if text in line), "other")
 
 
 class _Tally:

@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import sumolib
 
-from bitgoeul.controller.audit import Extension
 from bitgoeul.controller.backends.sumo import as_fault
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.guard import Guard
@@ -50,7 +49,7 @@ from bitgoeul.sim_scenarios.simulation import (
 
 from .detector import preset
 from .measures import Measures
-from .outcome import result_columns
+from .outcome import extension_row, result_columns
 from .street import EmulatedStreet
 from .strip import StripRecorder
 
@@ -163,6 +162,10 @@ class JunctionDriver(SumoJunction):
         self.walkers, self.detector = street.walkers, street.detector
         maxima = None if extension_max_s is None else {c.id: extension_max_s for c in plan.crossings}
         self.measures = Measures(plan, self.walkers, connection, WARMUP_DS, maxima)
+        self.crossing_edges = {
+            crossing.id: layout.edge
+            for crossing, layout in zip(plan.crossings, self.walkers.layouts, strict=True)
+        }
         super().__init__(connection, plan, *controller, street, warmup_ds=WARMUP_DS)
         self.lamp_listeners.append(self.measures.lamps_changed)
         if is_recording:
@@ -236,7 +239,7 @@ class Simulation:
 
     def _arguments(self) -> list[str]:
         """Return SUMO's arguments for the present run, its output folder made."""
-        self.outputs.mkdir()
+        self.outputs.mkdir(exist_ok=True)
         return as_arguments({**self._options, **output_options(self.outputs)})
 
     def _open(self) -> Any:
@@ -284,8 +287,8 @@ class Simulation:
         ------
         ScenarioError : SUMO refuses the files.
         """
-        last = self.outputs
-        self._runs += 1
+        # The folder is used again: SUMO writes over all but the warnings, of which there may be none.
+        (self.outputs / "warnings.txt").unlink(missing_ok=True)
         arguments = self._arguments()
         try:
             if self._is_in_process and self._is_concluded:
@@ -295,7 +298,6 @@ class Simulation:
         except Exception as error:
             raise ScenarioError(f"SUMO did not load the run: {as_fault(error)}") from error
         self._is_concluded = False
-        shutil.rmtree(last, ignore_errors=True)
 
     def conclude(self) -> Path:
         """End the run so that SUMO writes its outputs, and keep SUMO for `load`.
@@ -304,14 +306,16 @@ class Simulation:
         -------
         The folder of the outputs, which stands until the next `load` or `close`.
         """
-        ended = self.outputs
         if self._is_in_process:
             self.connection.close()
             self._is_concluded = True
-        else:  # a SUMO of its own writes them when it is given another run, and would end if closed
-            self.restart()
-            self.connection.simulation.getTime()
-        return ended
+            return self.outputs
+        # A SUMO of its own would end if closed; it writes its outputs when it is given another run.
+        if self._runs:
+            shutil.rmtree(self.folder / str(self._runs - 1), ignore_errors=True)
+        self.restart()
+        self.connection.simulation.getTime()
+        return self.folder / str(self._runs - 1)
 
     def finish(self) -> None:
         """End the run so that SUMO writes its outputs; the folder stays until `close`."""
@@ -379,7 +383,8 @@ def _await_port(port: int, process: subprocess.Popen[bytes], *, tries: int = 200
     """
     for _ in range(tries):
         if process.poll() is not None:
-            raise ScenarioError(f"SUMO ended at start with code {process.returncode}")
+            hint = "; sumo-gui needs a display" if "sumo-gui" in str(process.args) else ""
+            raise ScenarioError(f"SUMO ended at start with code {process.returncode}{hint}")
         with socket.socket() as probe:
             probe.settimeout(0.1)
             # A bound port refuses a second bind: SUMO accepts one connection only, so none is made.
@@ -491,14 +496,4 @@ def _row(
         "seed": spec.seed,
         "minutes": spec.minutes,
         **result_columns(site, driver, events, outputs, spec.end_s),
-    }
-
-
-def extension_row(extension: Extension) -> dict[str, Any]:
-    """Return an extension as a row of the store."""
-    return {
-        "crossing": extension.crossing,
-        "started_s": extension.started_ds / 10,
-        "seconds": extension.seconds,
-        "reason": extension.reason,
     }

@@ -241,7 +241,7 @@ def write_routes(trips: Trips, path: Path) -> None:
     """
     entries = [(trip.depart_s, 0, _vehicle_xml(trip)) for trip in trips.vehicles]
     entries += [(trip.depart_s, 1, _walker_xml(trip)) for trip in trips.walkers]
-    entries.sort(key=lambda entry: entry[:2])
+    entries.sort(key=itemgetter(0, 1))
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<routes>"]
     lines += [
         f'    <vType id="{each.id}" vClass="{each.sumo_class}" length="{each.length_m:g}"'

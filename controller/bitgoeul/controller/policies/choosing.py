@@ -66,6 +66,11 @@ class ChoicePolicy:
         self._in_order = Proposal(self.rules.in_order, reason="in order")
         self.decisions = 0
 
+    @property
+    def commitment(self) -> Commitment | None:
+        """The choice under way; None before the first one, and while the rings are served in their order."""
+        return self._commitment
+
     def is_due(self, situation: Situation) -> bool:
         """Tell whether a decision is due in this situation."""
         self.observer.follow(situation)
