@@ -8,8 +8,8 @@ pytest.importorskip("sb3_contrib")
 from bitgoeul.controller.choices import N_MAX  # noqa: E402
 from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Observation  # noqa: E402
 from bitgoeul.controller.policies.scorers import MAX_PRESSURE_WEIGHTS, LinearChooser  # noqa: E402
-from bitgoeul.training.rollouts import TimedRolloutBuffer  # noqa: E402
 from bitgoeul.training.scorer import ScorerPolicy  # noqa: E402
+from bitgoeul.training.smdp import SmdpMaskableDictRolloutBuffer  # noqa: E402
 
 SPACE = spaces.Dict(
     {
@@ -123,8 +123,8 @@ def test_a_saved_policy_loads_with_its_settings(tmp_path):
 def fill(elapsed_s, rewards, *, values, ends=(), gae_lambda=1.0):
     """Return a full buffer of one simulation; `ends` are the decisions that end an episode."""
     length = len(rewards)
-    buffer = TimedRolloutBuffer(
-        length, SPACE, spaces.Discrete(N_MAX), "cpu", gae_lambda=gae_lambda, gamma=1.0, horizon_s=100.0
+    buffer = SmdpMaskableDictRolloutBuffer(
+        length, SPACE, spaces.Discrete(N_MAX), "cpu", gae_lambda=gae_lambda, gamma=1.0, tau_s=100.0
     )
     seen = draw(1)
     for step in range(length):

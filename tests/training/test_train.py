@@ -86,6 +86,7 @@ def test_the_shipped_recipe_can_be_used():
             "last_seed = 20_000",
             "validation: Value error, seeds lie within 10500 and 10999",
         ),
+        ("minutes = 2\n", "minutes = 2\ncontinuing_minutes = 3\n", "no multiple of minutes"),
         ("gae_lambda = 0.95", "gae_lambda = 1.5", "ppo.gae_lambda"),
         ("learning_rate = 1e-3", "learning_rate = nan", "ppo.learning_rate"),
         ("temperature = 0.1", "temperature = 0.0", "network.temperature"),
@@ -140,6 +141,26 @@ def test_episodes_follow_the_recipe_and_repeat():
         assert cost["site"] in {"bukmun_5", "bukmun_5_zone"}
         assert 10 < cost["mean_time_s"] < 1_000
     assert abs(np.mean(first[1])) < 1
+
+
+@pytest.mark.sumo
+def test_continuing_episodes_share_a_simulation_and_its_warm_up():
+    from bitgoeul.training.episodes import RecipeEnv
+
+    recipe = parse_recipe(TINY.replace("minutes = 2", "minutes = 1\ncontinuing_minutes = 2", 1), "tiny")
+    env, seeds, began_s = RecipeEnv(recipe, worker=0), [], []
+    for _ in range(3):
+        _, info = env.reset()
+        seeds.append(info["seed"])
+        began_s.append(env._env.driver.now_ds / 10)
+        is_over = False
+        while not is_over:
+            *_, is_over, _ = env.step(int(env.action_masks().argmax()))
+    env.close()
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert all(20 <= seed <= 29 for seed in seeds)
+    assert began_s[1] >= 360
+    assert began_s[2] < began_s[1]
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -203,13 +203,42 @@ def compare(
     )
     comparison = check_comparison(comparison)
     specs = comparison.specs(never_extends=comparing.never_extends)
-    make_writable(out)
-    if notice := comparing.seed_notice(comparison.seeds):
+    keeping = Keeping(folder=out, files=tuple(named_files(comparison)), is_fresh=fresh, run=RUN)
+    carry_out(specs, keeping, jobs=jobs, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """Where runs are kept, and what besides the code makes them what they are.
+
+    Parameters
+    ----------
+    folder : of the store and the report.
+    files : plans and policies outside the packages.
+    is_fresh : discard what is stored there.
+    run : `module:function` of the run function.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    is_fresh: bool
+    run: str
+
+
+def carry_out(specs: Sequence[RunSpec], keeping: Keeping, *, jobs: int | None, as_json: bool) -> None:
+    """Run what is not stored yet, write the report and print the table, or JSON.
+
+    Raises
+    ------
+    ScenarioError : the folder cannot be written, or a run cannot be made.
+    """
+    make_writable(keeping.folder)
+    if notice := comparing.seed_notice([spec.seed for spec in specs]):
         click.echo(f"note: {notice}", err=True)
-    store = RunStore(folder=out, version=code_version(named_files(comparison)))
-    if fresh:
+    store = RunStore(folder=keeping.folder, version=code_version(keeping.files))
+    if keeping.is_fresh:
         store.discard()
-    run_with_progress(specs, store, workers=jobs or comparing.default_workers())
+    run_with_progress(specs, store, workers=jobs or comparing.default_workers(), run=keeping.run)
     summaries = summarise_and_report(specs, store)
     report = str(store.folder / "report.html")
     result = comparing.comparison_json(summaries, report)
@@ -280,7 +309,7 @@ def named_files(comparison: comparing.Comparison) -> list[Path]:
     return sorted({file for file in (*named, *beside) if file.is_file()})
 
 
-def run_with_progress(specs: Sequence[RunSpec], store: RunStore, *, workers: int) -> None:
+def run_with_progress(specs: Sequence[RunSpec], store: RunStore, *, workers: int, run: str) -> None:
     """Run what is not stored yet, with a progress bar on standard error.
 
     Raises
@@ -299,7 +328,7 @@ def run_with_progress(specs: Sequence[RunSpec], store: RunStore, *, workers: int
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task("runs", total=len(specs))
             comparing.run_parallel(
-                specs, store, workers=workers, run=RUN, on_done=lambda _: progress.advance(task)
+                specs, store, workers=workers, run=run, on_done=lambda _: progress.advance(task)
             )
     except KeyboardInterrupt:
         done = sum(store.part(spec).exists() for spec in specs)

@@ -53,6 +53,8 @@ class Episodes(_Strict):
     minutes : length of an episode after the warm-up. [min]
     detector : preset of the emulated detector.
     first_seed, last_seed : demand and detector seeds are drawn from this range, within 0 to 9,999.
+    continuing_minutes : several episodes in one simulation of this length, a multiple of `minutes`, so that
+        its warm-up is paid once; None: each episode has its own. [min]
     """
 
     mix: tuple[Condition, ...] = Field(min_length=1)
@@ -60,11 +62,14 @@ class Episodes(_Strict):
     detector: str
     first_seed: Annotated[int, Field(ge=0, le=LAST_TRAINING_SEED)]
     last_seed: Annotated[int, Field(ge=0, le=LAST_TRAINING_SEED)]
+    continuing_minutes: Annotated[int, Field(ge=1, le=1_440)] | None = None
 
     @model_validator(mode="after")
-    def _seeds_in_order(self) -> Self:
+    def _in_order(self) -> Self:
         if self.first_seed > self.last_seed:
             raise ValueError("first_seed is above last_seed")
+        if self.continuing_minutes is not None and self.continuing_minutes % self.minutes:
+            raise ValueError("continuing_minutes is no multiple of minutes")
         return self
 
 

@@ -27,8 +27,8 @@ from .episodes import worker_processes
 from .export import digest, export_policy, scorer_weights
 from .processes import ending_on_sigterm, scratch_folder
 from .recipe import Recipe
-from .rollouts import TimedRolloutBuffer
 from .scorer import ScorerPolicy
+from .smdp import SmdpCallback, SmdpMaskableDictRolloutBuffer
 from .store import RunStore, code_version
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def train(training: Training, *, is_resumed: bool, progress: Progress | None = N
         if done < training.total_timesteps:
             model.learn(
                 training.total_timesteps - done,
-                callback=recorder,
+                callback=[SmdpCallback(), recorder],
                 log_interval=None,  # type: ignore[arg-type] # None is what `learn` tests for
                 reset_num_timesteps=before is None,
             )
@@ -158,15 +158,14 @@ def make_model(recipe: Recipe, venv: VecEnv, *, seed: int) -> MaskablePPO:
         n_steps=ppo.n_steps,
         batch_size=ppo.batch_size,
         n_epochs=ppo.n_epochs,
-        gamma=1.0,  # time is discounted by the buffer, in seconds
         gae_lambda=ppo.gae_lambda,
         clip_range=ppo.clip_range,
         ent_coef=ppo.entropy,
         vf_coef=ppo.value,
         max_grad_norm=ppo.max_grad_norm,
         target_kl=ppo.target_kl,
-        rollout_buffer_class=TimedRolloutBuffer,
-        rollout_buffer_kwargs={"horizon_s": ppo.horizon_s},
+        rollout_buffer_class=SmdpMaskableDictRolloutBuffer,
+        rollout_buffer_kwargs={"tau_s": ppo.horizon_s},
         policy_kwargs={
             "hidden": recipe.network.hidden,
             "temperature": recipe.network.temperature,
@@ -195,7 +194,7 @@ def restore(model: MaskablePPO, checkpoint: Checkpoint) -> None:
 
 
 class Recorder(BaseCallback):
-    """Notes what each decision took, and after each update keeps a checkpoint and validates when due.
+    """Notes what episodes cost, and after each update keeps a checkpoint and validates when due.
 
     Parameters
     ----------
@@ -219,19 +218,8 @@ class Recorder(BaseCallback):
     # --- during an update's decisions -------------------------------------------------------------
 
     def _on_step(self) -> bool:
-        buffer = self.model.rollout_buffer  # type: ignore[attr-defined] # an on-policy learner has one
-        rewards = self.locals["rewards"]
-        for place, info in enumerate(self.locals["infos"]):
-            elapsed_s = info["elapsed_s"]
-            buffer.elapsed_s[buffer.pos, place] = elapsed_s
-            if info["TimeLimit.truncated"]:
-                # SB3 would add this value with a discount per decision: it is added here, by seconds.
-                info["TimeLimit.truncated"] = False
-                last, _ = self.model.policy.obs_to_tensor(info["terminal_observation"])
-                with torch.no_grad():
-                    ahead = float(self.model.policy.predict_values(last))  # type: ignore[operator]
-                rewards[place] += float(buffer.discount(elapsed_s)) * ahead
-                self._episodes.append(info["episode_cost"])
+        ended = (info.get("episode_cost") for info in self.locals["infos"])
+        self._episodes += [cost for cost in ended if cost is not None]
         self._progress.advance(self.num_timesteps, "learning")
         return True
 

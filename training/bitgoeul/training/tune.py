@@ -16,7 +16,7 @@ import numpy as np
 from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.policies.choosing import ChoicePolicy
 from bitgoeul.controller.policies.scorers import MAX_PRESSURE_WEIGHTS, LinearChooser
-from bitgoeul.envs.reward import SCALE_S, PersonSeconds
+from bitgoeul.envs.reward import PersonSeconds, persons_per_second
 from bitgoeul.envs.world import JunctionDriver, Simulation, silence_native_warnings
 from bitgoeul.sim_scenarios.catalog import load_site
 from bitgoeul.sim_scenarios.simulation import WARMUP_S
@@ -59,10 +59,10 @@ def time_at_junction(weights: dict[str, float], day: Day) -> float:
             driver.step()
             if driver.now_ds > driver.warmup_ds:
                 spent.add()
-        reward, _ = spent.result()
+        person_s = spent.interval().person_s
     finally:
         simulation.close()
-    return -reward * SCALE_S / (60 * day.minutes)
+    return person_s / (60 * day.minutes * persons_per_second(site, day.hour))
 
 
 def _judge(job: tuple[dict[str, float], Day]) -> float:
