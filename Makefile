@@ -49,7 +49,7 @@ bench: $(VENV)/.stamp
 clean:
 	rm -rf build dist out/demo htmlcov .coverage .coverage.* \
 	  .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find controller envs training sim_scenarios tests benchmarks -name __pycache__ -type d -prune -exec rm -r {} +
+	find controller envs training sim_scenarios tests benchmarks examples -name __pycache__ -type d -prune -exec rm -r {} +
 
 # Made anew or brought up to date when pyproject.toml or constraints.txt changed.
 $(DEMO)/.stamp: EXTRAS := sim

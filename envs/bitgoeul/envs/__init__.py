@@ -12,4 +12,8 @@ ENV_ID = "Bitgoeul/Crossing-v0"
 """Gymnasium id of the one-junction environment."""
 
 if ENV_ID not in gymnasium.registry:
-    gymnasium.register(id=ENV_ID, entry_point="bitgoeul.envs.crossing:CrossingEnv")
+    gymnasium.register(
+        id=ENV_ID,
+        entry_point="bitgoeul.envs.crossing:CrossingEnv",
+        vector_entry_point="bitgoeul.envs.vector:CrossingVectorEnv",
+    )
