@@ -31,6 +31,19 @@ def test_sites_as_json():
     assert {"id": "XS", "length_m": 18.0} in listed["bukmun_5_zone"]["crossings"]
 
 
+def test_sites_lists_corridors_on_request_and_says_what_stands_in():
+    text = output(sites_command, "--corridors")
+    assert text.startswith("bukmun_row  북문대로  (Bukmun-daero")
+    assert "bukmun_4  운암동 한국병원 (Unam Hankook Hospital (stand-in)): site bukmun_5, offset 53 s" in text
+    assert "bukmun_6 to bukmun_5: 384 m" in text
+    assert "stand-ins" in text
+    assert "SOURCES.md" in text
+    (row,) = json.loads(output(sites_command, "--corridors", "--json"))["corridors"]
+    assert row["corridor"] == "bukmun_row"
+    assert [each["id"] for each in row["members"]] == ["bukmun_6", "bukmun_5", "bukmun_4"]
+    assert [each["spacing_m"] for each in row["links"]] == [384.0, 342.0]
+
+
 def test_show_states_degrees_of_saturation_and_the_khcm_wait():
     text = output(site_command, "show", "bukmun_5")
     # By hand: 1550 / (3 lanes x 1900 x 65 / 160) = 0.669; (160 - 15)^2 / 320 = 65.7 s.

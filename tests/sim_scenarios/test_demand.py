@@ -16,7 +16,7 @@ from bitgoeul.controller.plan import parse_plan
 from bitgoeul.controller.walking import P85_Z, lognormal_parameters
 from bitgoeul.sim_scenarios import walker_tables
 from bitgoeul.sim_scenarios.catalog import load_site
-from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
+from bitgoeul.sim_scenarios.demand import Variation, draw_trips, write_routes
 from bitgoeul.sim_scenarios.streams import truncated_normal
 from bitgoeul.sim_scenarios.tables import TruncatedNormal
 from bitgoeul.sim_scenarios.walker_tables import walker_classes
@@ -350,3 +350,35 @@ def test_occupancy_is_in_the_demand_file(bukmun):
     assert (bukmun.demand.persons_in("car"), bukmun.demand.persons_in("bus")) == (1.4, 25.0)
     with pytest.raises(ValueError, match="'tram' is not in the demand file"):
         bukmun.demand.persons_in("tram")
+
+
+def test_the_sites_own_variation_changes_no_trip(bukmun):
+    plain = draw_trips(bukmun, seed=3, hour="peak", duration_s=1800)
+    same = Variation(demand_factor=1.0, walker_mix=bukmun.demand.mix_at("peak"))
+    assert draw_trips(bukmun, seed=3, hour="peak", duration_s=1800, variation=Variation()) == plain
+    assert draw_trips(bukmun, seed=3, hour="peak", duration_s=1800, variation=same) == plain
+
+
+def test_a_demand_factor_scales_vehicles_and_walkers(bukmun):
+    whole = draw_trips(bukmun, seed=3, hour="peak", duration_s=10 * 3600)
+    half = draw_trips(
+        bukmun, seed=3, hour="peak", duration_s=10 * 3600, variation=Variation(demand_factor=0.5)
+    )
+    assert len(half.vehicles) / len(whole.vehicles) == pytest.approx(0.5, rel=0.03)
+    assert len(half.walkers) / len(whole.walkers) == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_walker_mix_says_who_walks_and_changes_no_vehicle(bukmun):
+    plain = draw_trips(bukmun, seed=3, hour="peak", duration_s=10 * 3600)
+    mix = Variation(walker_mix={"frail": 0.5, "adult": 0.5})
+    other = draw_trips(bukmun, seed=3, hour="peak", duration_s=10 * 3600, variation=mix)
+    frail = sum(trip.mobility_class == "frail" for trip in other.walkers)
+    assert other.vehicles == plain.vehicles
+    assert {trip.mobility_class for trip in other.walkers} == {"frail", "adult"}
+    assert frail / len(other.walkers) == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 3.1, float("nan")])
+def test_a_demand_factor_out_of_its_range_is_refused(bukmun, factor):
+    with pytest.raises(ValueError, match="a factor is above 0 and at most 3"):
+        draw_trips(bukmun, seed=3, hour="peak", duration_s=60, variation=Variation(demand_factor=factor))

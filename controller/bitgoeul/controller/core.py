@@ -166,12 +166,18 @@ class SignalCore:
         return self.lamps
 
     def _matters(self, calls: Calls) -> bool:
-        """Tell whether these calls can change anything: in a pretimed pattern, vehicle calls cannot."""
+        """Tell whether these calls can change anything.
+
+        In a pretimed pattern vehicle calls cannot; else not those for a phase that is demanded anyway, nor
+        a passage detector of a phase that has no green.
+        """
         if calls is self.calls:
             return False
         if self.cycle is not None and not self.cycle.coordinated:
             return calls.ped != self.calls.ped
-        return calls != self.calls
+        demanded_anyway = self.timing.vehicle_recall | self.commands.vehicle_call
+        called = (calls.vehicle ^ self.calls.vehicle) & ~demanded_anyway | calls.ped ^ self.calls.ped
+        return bool(called or (calls.extend ^ self.calls.extend) & self.lamps.green)
 
     def status(self) -> CabinetStatus:
         """Return what the cabinet reports besides its lamps."""

@@ -36,13 +36,14 @@ def _ring_events(core: SignalCore, ring: Ring, index: int) -> list[int]:
     events = [ring.since_ds + timing.duration_ds.get(ring.interval, 0)]
     if ring.interval is Interval.RED_CLEAR:
         events.append(red_until_ds(core, ring))
+    is_past_clearance = ring.interval is Interval.GREEN
+    if is_past_clearance or (ring.interval in GREENS and core.timing.ends_alone & ring.bit):
+        events += [ring.green_since_ds + timing.min_green_ds, core.extended_ds[index] + timing.passage_ds]
+    if is_past_clearance and ring.has_walked:  # only then is there walk to be served again
+        events.append(ring.since_ds + DONT_WALK_DS)
+    if is_past_clearance and core.ped_extend:
+        events.append(ring.since_ds + PED_EXTEND_MAX_DS)
     if ring.interval in GREENS:
-        events += [
-            ring.green_since_ds + timing.min_green_ds,
-            core.extended_ds[index] + timing.passage_ds,
-            ring.since_ds + PED_EXTEND_MAX_DS,
-            ring.since_ds + DONT_WALK_DS,
-        ]
         if ring.max_since_ds >= 0:
             events.append(ring.max_since_ds + max_ds(core, ring, index))
         if core.cycle is not None:

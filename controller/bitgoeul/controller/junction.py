@@ -87,6 +87,12 @@ class SumoJunction:
 
     def step(self) -> None:
         """Act on the situation last observed, let SUMO run one step, observe the next one."""
+        self.act()
+        self._simulation_step()
+        self.observe()
+
+    def act(self) -> None:
+        """Act on the situation last observed; several junctions in one SUMO each do so before its step."""
         now_ds = self.now_ds
         lamps = self.loop.act()
         commands = self.loop.audit.commands
@@ -98,8 +104,10 @@ class SumoJunction:
                 listener(now_ds, self._lamps, lamps)
             self._lamps = lamps
         self._street_act(now_ds, lamps)
-        self._simulation_step()
-        self.now_ds = now_ds + self.step_ds
+
+    def observe(self) -> None:
+        """Observe what the step just run has changed."""
+        self.now_ds += self.step_ds
         self._observe()
 
     def _observe(self) -> None:

@@ -51,8 +51,8 @@ class ControlLoop:
     def __init__(
         self, plan: SitePlan, backend: Backend, source: DetectionSource, policy: Policy, guard: Guard | None
     ) -> None:
-        self._backend, self._source = backend, source
-        self._asked = source.requests if isinstance(source, RequestSource) else None
+        self._backend = backend
+        self.listen_to(source)
         self.clocks = SignalClocks(plan)
         self.needs = NeedEstimator(plan)
         self.audit = Audit(plan)
@@ -64,6 +64,11 @@ class ControlLoop:
         self._noted: Verdict | None = None
         self._lamps: Lamps | None = None
         self._unguarded: tuple[Proposal | None, Verdict] = (None, Verdict(Commands(), 0))
+
+    def listen_to(self, source: DetectionSource) -> None:
+        """Take frames, and requests if there are any, from another source from the next tick on."""
+        self._source = source
+        self._asked = source.requests if isinstance(source, RequestSource) else None
 
     def take_over(self, policy: Policy, guard: Guard | None) -> None:
         """Let another policy, behind its guard, decide from the next tick on."""

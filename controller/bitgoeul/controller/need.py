@@ -83,6 +83,8 @@ MOVING_MPS = 0.3
 """A track at least once this fast is a confirmed person [A]. [m/s]"""
 MOVED_M = 1.0
 """A track that has come this far is a confirmed person [A]. [m]"""
+MOST_WAITING = 20
+"""So many ticks' frames may wait until somebody asks for people; then they are taken in all the same."""
 BRACKET_POINTS = 6
 """Points in time at which the chance that everybody is clear is worked out."""
 
@@ -322,15 +324,39 @@ class NeedEstimator:
         self._lengths_m = tuple(crossing.length_m for crossing in plan.crossings)
         self._noises = tuple(Noise() for _ in plan.crossings)
         self._index = {crossing.id: index for index, crossing in enumerate(plan.crossings)}
-        self._people: tuple[dict[str, Person], ...] = tuple({} for _ in plan.crossings)
+        self._known: tuple[dict[str, Person], ...] = tuple({} for _ in plan.crossings)
         self._frames: list[Frame | None] = [None for _ in plan.crossings]
+        self._waiting: list[tuple[Frame, ...]] = []
         self._requests: tuple[CrossingRequest, ...] = ()
 
     def update(self, frames: tuple[Frame, ...], requests: tuple[CrossingRequest, ...] = ()) -> None:
-        """Take in the newest frame of each crossing, and the open requests; a blind frame loses nobody."""
+        """Take note of the newest frame of each crossing, and of the open requests.
+
+        Frames wait until somebody asks for the people on them: several at once cost less than one each tick,
+        and come to the same.
+        """
         self._requests = requests
+        self._waiting.append(frames)
+        if len(self._waiting) >= MOST_WAITING:
+            self._take_in_waiting()
+
+    @property
+    def _people(self) -> tuple[dict[str, Person], ...]:
+        """Everyone on each crossing, by the number of their track, as of the newest frames."""
+        if self._waiting:
+            self._take_in_waiting()
+        return self._known
+
+    def _take_in_waiting(self) -> None:
+        """Take in the frames that wait, in their order."""
+        for frames in self._waiting:
+            self._take_in(frames)
+        self._waiting.clear()
+
+    def _take_in(self, frames: tuple[Frame, ...]) -> None:
+        """Follow everyone in the frames of one tick; a blind frame loses nobody."""
         for index, frame in enumerate(frames):
-            people = self._people[index]
+            people = self._known[index]
             if not (frame.on_crossing or people):
                 continue
             previous = self._frames[index]

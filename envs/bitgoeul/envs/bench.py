@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bitgoeul.controller.detection import Frame
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.controller.plan import SitePlan
 from bitgoeul.sim_scenarios.catalog import load_site
 
 from .gait import TurnBack
 from .walkers import Order
-from .world import STEP_DS, RunSpec, Simulation, build_driver, simulation
+from .world import STEP_DS, JunctionDriver, RunSpec, Simulation, build_driver, simulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,8 @@ class BenchFigures:
     Parameters
     ----------
     ratio : median over the pairs of `env_sps / replay_sps`.
-    env_sps, replay_sps : median simulated seconds per second.
+    env_sps, replay_sps : median simulated seconds per second of processor time: SUMO and all else run in
+        one thread, and what others do on the machine is not counted.
     ratios : each pair's ratio.
     """
 
@@ -31,6 +34,54 @@ class BenchFigures:
     env_sps: float
     replay_sps: float
     ratios: tuple[float, ...]
+
+
+PARTS_LEFT_OUT = ("detector", "need")
+"""What a run can be measured without."""
+
+
+class BlindSource:
+    """A detection source that sees nothing and says so, at no cost.
+
+    Parameters
+    ----------
+    plan : the site.
+    """
+
+    def __init__(self, plan: SitePlan) -> None:
+        self._frames = tuple(Frame(crossing.id, 0, is_healthy=False) for crossing in plan.crossings)
+
+    def frames(self, now_ds: int) -> tuple[Frame, ...]:  # noqa: ARG002 - the protocol's argument
+        """Return the same blind frames each time."""
+        return self._frames
+
+
+def leave_out(driver: JunctionDriver, without: frozenset[str]) -> None:
+    """Take parts out of a driver before its first step.
+
+    Parameters
+    ----------
+    driver : just built.
+    without : of `PARTS_LEFT_OUT`; a run with detector but without need still takes pictures.
+
+    Raises
+    ------
+    ValueError : a part that cannot be left out; no detector but a need.
+    """
+    unknown = sorted(without.difference(PARTS_LEFT_OUT))
+    if unknown:
+        raise ValueError(f"cannot leave out {', '.join(unknown)}; can: {', '.join(PARTS_LEFT_OUT)}")
+    if "detector" in without:
+        detector, walkers = driver.detector, driver.walkers
+        walkers.listeners.remove(detector)
+        walkers.withdrawals.clear()
+        driver.loop.listen_to(BlindSource(driver.plan))
+    if "need" in without:
+        driver.loop.needs.update = _nothing  # type: ignore[method-assign, assignment]
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
 
 
 Changes = list[tuple[int, str]]
@@ -44,13 +95,14 @@ class _Recording:
     orders: list[Order]
 
 
-def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
+def bench_environment(spec: RunSpec, *, repeat: int, without: frozenset[str] = frozenset()) -> BenchFigures:
     """Time a run and its bare replay in turn, in this process.
 
     Parameters
     ----------
     spec : what to run, on libsumo.
     repeat : number of pairs.
+    without : parts to leave out, see `leave_out`.
 
     Raises
     ------
@@ -58,11 +110,11 @@ def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
     """
     site = load_site(spec.site)
     with simulation(spec, site) as opened:
-        recording = _record(spec, opened)
+        recording = _record(spec, opened, without)
         env_sps, replay_sps = [], []
         for _ in range(repeat):
             opened.restart()
-            env_sps.append(_timed_run(spec, opened))
+            env_sps.append(_timed_run(spec, opened, without))
             opened.restart()
             replay_sps.append(_timed_replay(spec, opened, recording))
     ratios = tuple(env / replay for env, replay in zip(env_sps, replay_sps, strict=True))
@@ -74,9 +126,10 @@ def bench_environment(spec: RunSpec, *, repeat: int) -> BenchFigures:
     )
 
 
-def _record(spec: RunSpec, opened: Simulation) -> _Recording:
+def _record(spec: RunSpec, opened: Simulation, without: frozenset[str] = frozenset()) -> _Recording:
     """Run once, keeping what was done to SUMO; check that its replay gives the same trips."""
     driver = build_driver(spec, load_site(spec.site), opened.connection, is_recording=True)
+    leave_out(driver, without)
     for _ in _steps(spec):
         driver.step()
     recording = _Recording(
@@ -103,13 +156,14 @@ def _steps(spec: RunSpec) -> Iterator[int]:
     yield from range(0, spec.end_s * 10, STEP_DS)
 
 
-def _timed_run(spec: RunSpec, opened: Simulation) -> float:
-    """Return simulated seconds per second with everything on."""
+def _timed_run(spec: RunSpec, opened: Simulation, without: frozenset[str]) -> float:
+    """Return simulated seconds per second with everything on but what is left out."""
     driver = build_driver(spec, load_site(spec.site), opened.connection)
-    started_s = time.perf_counter()
+    leave_out(driver, without)
+    started_s = time.process_time()
     for _ in _steps(spec):
         driver.step()
-    return spec.end_s / (time.perf_counter() - started_s)
+    return spec.end_s / (time.process_time() - started_s)
 
 
 def _timed_replay(spec: RunSpec, opened: Simulation, recording: _Recording) -> float:
@@ -126,7 +180,7 @@ def _timed_replay(spec: RunSpec, opened: Simulation, recording: _Recording) -> f
             set_speed(person, order)
 
     row_at, orders_at = dict(recording.rows), _by_time(recording.orders)
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     for now_ds in _steps(spec):
         row = row_at.get(now_ds)
         if row is not None:
@@ -136,7 +190,7 @@ def _timed_replay(spec: RunSpec, opened: Simulation, recording: _Recording) -> f
         step()
     for person, order in orders_at.get(spec.end_s * 10, ()):
         tell(person, order)
-    return spec.end_s / (time.perf_counter() - started_s)
+    return spec.end_s / (time.process_time() - started_s)
 
 
 def _by_time(orders: list[Order]) -> dict[int, list[tuple[str, float | TurnBack]]]:

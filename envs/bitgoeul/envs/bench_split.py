@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from bitgoeul.sim_scenarios.catalog import load_site
 
-from .world import STEP_DS, WARMUP_DS, JunctionDriver, RunSpec, Simulation, build_driver, simulation
+from .bench import leave_out
+from .world import STEP_DS, WARMUP_DS, JunctionDriver, RunSpec, build_driver, simulation
 
 SUMO = "SUMO step"
 LAMPS = "lamps, written"
 LOOP = "policy, guard, core"
 NEED = "need"
+OBSERVATION = "observation"
+REWARD = "reward"
 DETECTOR = "detector"
 MEASURES = "measures"
 WALKERS = "walkers"
 REST = "rest of the step"
-PARTS = (SUMO, WALKERS, DETECTOR, NEED, LOOP, LAMPS, MEASURES, REST)
-"""Parts of a step, in the order in which they are printed."""
+PARTS = (SUMO, WALKERS, DETECTOR, NEED, LOOP, LAMPS, MEASURES, OBSERVATION, REWARD, REST)
+"""Parts of a step, in the order in which they are printed; those that take no time are left out."""
 WATCHED = (DETECTOR, MEASURES)
 """Parts that together must stay under `TARGET` of the SUMO step."""
 TARGET = 0.05
@@ -102,6 +106,19 @@ class Stopwatch:
         if function is not None:
             setattr(owner, name, self.wrap(part, function))
 
+    @contextmanager
+    def in_class(self, part: str, owner: type[object] | None, name: str) -> Iterator[None]:
+        """Time a method of all objects of a class for a while; nothing happens without a class."""
+        if owner is None:
+            yield
+            return
+        function = getattr(owner, name)
+        setattr(owner, name, self.wrap(part, function))
+        try:
+            yield
+        finally:
+            setattr(owner, name, function)
+
     def replace_in(self, hooks: list[Any], owners: tuple[object, ...], part: str) -> None:
         """Time those functions of a list that are methods of the given objects."""
         for place, function in enumerate(hooks):
@@ -131,49 +148,71 @@ class Stopwatch:
         return own_ns, max(0.0, whole_ns - own_ns - bare_ns)
 
 
-def bench_split(spec: RunSpec, *, repeat: int) -> Split:
+Run = Callable[[], object]
+Prepared = Callable[[], tuple[JunctionDriver, Run]]
+"""Makes a run ready to be measured: its driver, warmed up, and what runs it to its end."""
+
+
+def bench_split(spec: RunSpec, *, repeat: int, without: frozenset[str] = frozenset()) -> Split:
     """Run with the calls between the parts timed.
 
     Parameters
     ----------
     spec : what to run, on libsumo.
     repeat : number of runs, >= 1; the fastest counts, as the one that was disturbed least.
+    without : parts to leave out, see `bench.leave_out`.
+    """
+    steps = (spec.end_s * 10 - WARMUP_DS) // STEP_DS
+    site = load_site(spec.site)
+    with simulation(spec, site) as opened:
+
+        def prepared() -> tuple[JunctionDriver, Run]:
+            opened.restart()
+            driver = build_driver(spec, site, opened.connection)
+            leave_out(driver, without)
+            while driver.now_ds < WARMUP_DS:
+                driver.step()
+
+            def play() -> None:
+                for _ in range(steps):
+                    driver.step()
+
+            return driver, play
+
+        return split_of(prepared, repeat=repeat)
+
+
+def split_of(prepared: Prepared, *, repeat: int, reward: type[object] | None = None) -> Split:
+    """Return where the time of a run goes.
+
+    Parameters
+    ----------
+    prepared : makes the run ready, once for each repetition.
+    repeat : number of runs, >= 1; the fastest counts.
+    reward : class whose `add` is called for the reward in every step; None where there is no reward.
 
     Notes
     -----
     What the timing itself costs is measured before and taken off. A reading that several parts share
-    counts for the first that asks.
+    counts for the first that asks, and what is put off counts for whoever makes it necessary.
     """
-    steps = (spec.end_s * 10 - WARMUP_DS) // STEP_DS
-    with simulation(spec, load_site(spec.site)) as opened:
-        runs = []
-        for _ in range(repeat):
-            runs.append(_spent_ns(spec, opened, steps))
-            opened.restart()
+    runs, steps = [], 0
+    for _ in range(repeat):
+        driver, play = prepared()
+        watch, began_ds = Stopwatch(), driver.now_ds
+        _time_parts(watch, driver)
+        watch.replace(REST, driver, "step")
+        with watch.in_class(REWARD, reward, "add"):
+            watch.wrap(REST, play)()
+        runs.append({part: watch.spent_ns[part] for part in PARTS if watch.spent_ns[part]})
+        steps = (driver.now_ds - began_ds) // STEP_DS  # the same each time
     spent_ns = min(runs, key=lambda run: sum(run.values()))
     parts = tuple(
-        Part(
-            name=part,
-            us_per_step=spent_ns[part] / 1000 / steps,
-            share_of_sumo=spent_ns[part] / spent_ns[SUMO],
-        )
-        for part in PARTS
+        Part(name=part, us_per_step=ns / 1000 / steps, share_of_sumo=ns / spent_ns[SUMO])
+        for part, ns in spent_ns.items()
     )
-    watched = sum(spent_ns[part] for part in WATCHED) / spent_ns[SUMO]
+    watched = sum(spent_ns.get(part, 0.0) for part in WATCHED) / spent_ns[SUMO]
     return Split(parts=parts, watched_share=watched, steps=steps)
-
-
-def _spent_ns(spec: RunSpec, opened: Simulation, steps: int) -> dict[str, float]:
-    """Return the time spent in each part in so many steps after the warm-up. [ns]"""
-    driver = build_driver(spec, load_site(spec.site), opened.connection)
-    while driver.now_ds < WARMUP_DS:
-        driver.step()
-    watch = Stopwatch()
-    _time_parts(watch, driver)
-    step = watch.wrap(REST, driver.step)
-    for _ in range(steps):
-        step()
-    return {part: watch.spent_ns[part] for part in PARTS}
 
 
 def _time_parts(watch: Stopwatch, driver: JunctionDriver) -> None:
@@ -187,6 +226,10 @@ def _time_parts(watch: Stopwatch, driver: JunctionDriver) -> None:
     watch.replace(LOOP, driver.loop, "observe")
     watch.replace(DETECTOR, driver.street, "frames")
     watch.replace(NEED, driver.loop.needs, "update")
+    watch.replace(NEED, driver.loop.needs, "_take_in_waiting")
+    observer = getattr(driver.policy, "observer", None)
+    watch.replace(OBSERVATION, observer, "follow")
+    watch.replace(OBSERVATION, observer, "observe")
     watch.replace(LAMPS, driver.backend, "_show")
     for listener in walkers.listeners:
         part = MEASURES if listener is measures else DETECTOR if listener is detector else None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -108,8 +107,13 @@ def bench() -> None:
     """Measure speed against a reference in the same run."""
 
 
-@bench.command(name="env", epilog="Example: bitgoeul bench env --minutes 30 --json")
+@bench.command(
+    name="env",
+    epilog="Examples: bitgoeul bench env --minutes 30 --json; bitgoeul bench env --without detector,need; "
+    "bitgoeul bench env --through environment; bitgoeul bench env --corridor bukmun_row",
+)
 @click.option("--site", default="bukmun_5", show_default=True)
+@click.option("--corridor", help="Several junctions in one SUMO instead of a site, as `bukmun_row`.")
 @click.option("--controller", default="eta", show_default=True)
 @click.option("--hour", default="peak", show_default=True)
 @click.option("--minutes", default=30, show_default=True, type=click.IntRange(min=1))
@@ -117,37 +121,103 @@ def bench() -> None:
 @click.option(
     "--repeat", default=5, show_default=True, type=click.IntRange(min=1), help="Pairs; medians count."
 )
+@click.option("--without", default="", metavar="PART[,PART]",
+              help="Leave out `detector` and `need`: the controller is blind.")  # fmt: skip
+@click.option("--through", default="driver", show_default=True, type=click.Choice(["driver", "environment"]),
+              help="environment: CrossingEnv, max-pressure's choices, observation and reward.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench_env(
-    *, site: str, controller: str, hour: str, minutes: int, seed: int, repeat: int, as_json: bool
+    *,
+    site: str,
+    corridor: str | None,
+    controller: str,
+    hour: str,
+    minutes: int,
+    seed: int,
+    repeat: int,
+    without: str,
+    through: str,
+    as_json: bool,
 ) -> None:
     """Compare a run with everything on against a bare replay of its lamps and walker speeds.
 
     Below it the time of each part of a step, from the fastest of as many runs with a stopwatch in them.
     """
-    from .bench import bench_environment
-    from .bench_split import TARGET, bench_split, split_rows
-    from .world import RunSpec, silence_native_warnings
+    from .bench_report import EnvBench, measure
 
-    spec = RunSpec(site=site, controller=controller, seed=seed, hour=hour, minutes=minutes)
-    silence_native_warnings()
-    figures = bench_environment(spec, repeat=repeat)
-    split = bench_split(spec, repeat=repeat)
+    measure(
+        EnvBench(
+            site=site,
+            corridor=corridor,
+            controller=controller,
+            hour=hour,
+            minutes=minutes,
+            seed=seed,
+            repeat=repeat,
+            without=frozenset(filter(None, without.split(","))),
+            is_through_environment=through == "environment",
+        ),
+        as_json=as_json,
+    )
+
+
+@bench.command(name="workers", epilog="Example: bitgoeul bench workers --workers 8 --minutes 10 --json")
+@click.option("--site", default="bukmun_5", show_default=True)
+@click.option("--controller", default="eta", show_default=True)
+@click.option("--hour", default="peak", show_default=True)
+@click.option("--minutes", default=10, show_default=True, type=click.IntRange(min=1), help="Of each worker.")
+@click.option("--workers", default=8, show_default=True, type=click.IntRange(min=2), help="Processes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench_workers(
+    *, site: str, controller: str, hour: str, minutes: int, workers: int, as_json: bool
+) -> None:
+    """Compare several worker processes at once with one alone, in simulated seconds per second."""
+    from .bench_workers import bench_workers as measured
+    from .world import RunSpec
+
+    spec = RunSpec(site=site, controller=controller, seed=0, hour=hour, minutes=minutes)
+    figures = measured(spec, workers=workers)
     if as_json:
-        click.echo(json.dumps({**asdict(figures), "split": asdict(split)}))
+        click.echo(json.dumps(asdict(figures)))
+        return
+    Console().print(
+        f"one process: {figures.one_sps:,.0f} simulated s/s; {workers} on {figures.cores} cores: "
+        f"{figures.many_sps:,.0f}, {figures.times:.2f} times as many (target 1.7 on two cores)"
+    )
+
+
+@bench.command(name="reset", epilog="Example: bitgoeul bench reset --resets 500 --json")
+@click.option("--site", default="bukmun_5", show_default=True)
+@click.option("--hour", default="peak", show_default=True)
+@click.option("--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="Of an episode.")
+@click.option("--resets", default=100, show_default=True, type=click.IntRange(min=1))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench_reset(*, site: str, hour: str, minutes: int, resets: int, as_json: bool) -> None:
+    """Compare a reset without its warm-up with a bare load of the same run; print what memory does."""
+    from .bench_reset import bench_reset as measured
+    from .world import silence_native_warnings
+
+    silence_native_warnings()
+    with _progress(f"{site} resets") as progress:
+        task = progress.add_task("", total=1.0)
+        figures = measured(
+            site,
+            hour=hour,
+            minutes=minutes,
+            resets=resets,
+            progress=lambda share: progress.update(task, completed=share),
+        )
+    if as_json:
+        click.echo(json.dumps(_plain(asdict(figures))))
         return
     console = Console()
-    console.print(f"everything on: {figures.env_sps:,.0f} simulated s/s, replay: {figures.replay_sps:,.0f}")
-    console.print(f"ratio: {figures.ratio:.3f} (median of {repeat} pairs; trip outputs identical)")
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("part of a step")
-    table.add_column("us a step", justify="right")
-    table.add_column("of the SUMO step", justify="right")
-    for cells in split_rows(split):
-        table.add_row(*cells)
-    console.print(table)
-    share = 100 * split.watched_share
-    console.print(f"detector and measures: {share:.1f} % of the SUMO step (target under {100 * TARGET:g} %)")
+    console.print(
+        f"reset without warm-up: {figures.reset_ms:.1f} ms, bare load: {figures.load_ms:.1f} ms, "
+        f"{figures.times:.2f} times (target 1.5); warm-up: {figures.warmup_ms:.0f} ms"
+    )
+    console.print(
+        f"memory: {figures.rss_mib:.0f} MiB, {figures.slope_kib:+.1f} KiB a reset over {resets} resets"
+    )
 
 
 @bench.command(name="core", epilog="Example: bitgoeul bench core --minutes 5 --cabinets 10000 --json")

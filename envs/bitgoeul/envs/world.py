@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import sumolib
 
-from bitgoeul.controller.audit import Extension
 from bitgoeul.controller.backends.sumo import as_fault
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.controller.guard import Guard
@@ -35,7 +34,7 @@ from bitgoeul.controller.policies import (
     plan_for,
 )
 from bitgoeul.controller.policies.base import Policy
-from bitgoeul.sim_scenarios.build import build_network
+from bitgoeul.sim_scenarios.build import BuiltNetwork, build_network
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.demand import Trips, draw_trips, write_routes
 from bitgoeul.sim_scenarios.simulation import (
@@ -49,8 +48,8 @@ from bitgoeul.sim_scenarios.simulation import (
 )
 
 from .detector import preset
-from .measures import Measures, run_health, summarise, vehicle_measures
-from .result import mark_jammed
+from .measures import Measures
+from .outcome import extension_row, result_columns
 from .street import EmulatedStreet
 from .strip import StripRecorder
 
@@ -188,6 +187,7 @@ class Simulation:
     backend : `libsumo` or `traci`.
     has_gui : show `sumo-gui` (needs `traci`).
     trips : who travels; None: drawn from the site's demand.
+    network : where they travel; None: the site's own network.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -200,30 +200,37 @@ class Simulation:
         backend: str = "libsumo",
         has_gui: bool = False,
         trips: Trips | None = None,
+        network: BuiltNetwork | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
         try:
-            network = build_network(site)
-            if site.imported is not None:
-                routes = site.imported.routes.path
-            else:
-                routes = self.folder / "routes.rou.xml"
-                write_routes(trips or draw_trips(site, seed=seed, hour=hour, duration_s=end_s), routes)
-            options = sumo_options(
-                network=network.net_path,
-                additional=network.additional_path,
-                routes=routes,
-                seed=seed,
-                end_s=end_s,
-            )
-            self._options, self._runs = options, 0
+            self.site, self._network = site, network or build_network(site)
+            self._runs, self._is_concluded = 0, False
             self._backend, self._has_gui = backend, has_gui
             self._process: subprocess.Popen[bytes] | None = None
             self._is_in_process = False
+            if trips is None and site.imported is None:
+                trips = draw_trips(site, seed=seed, hour=hour, duration_s=end_s)
+            self._prepare(trips, seed, end_s)
             self.connection = self._open()
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise
+
+    def _prepare(self, trips: Trips | None, seed: int, end_s: int) -> None:
+        """Write a run's trips, or take the route file of an imported network; settle its options."""
+        if trips is None and self.site.imported is not None:
+            routes = self.site.imported.routes.path
+        elif trips is not None:
+            routes = self.folder / "routes.rou.xml"
+            write_routes(trips, routes)
+        self._options = sumo_options(
+            network=self._network.net_path,
+            additional=self._network.additional_path,
+            routes=routes,
+            seed=seed,
+            end_s=end_s,
+        )
 
     @property
     def outputs(self) -> Path:
@@ -256,6 +263,58 @@ class Simulation:
         """Begin the same run again in the same SUMO; the last run's outputs stay in its own folder."""
         self._runs += 1
         self.connection.load(self._arguments())
+
+    def load(self, trips: Trips | None, *, seed: int, end_s: int) -> None:
+        """Begin another run in the same SUMO; the last run's outputs are removed.
+
+        Parameters
+        ----------
+        trips : who travels; None: whom the route file of an imported network has.
+        seed : of SUMO's own random numbers.
+        end_s : end of the simulation. [s]
+
+        Raises
+        ------
+        ScenarioError : SUMO refuses the files.
+        """
+        self._prepare(trips, seed, end_s)
+        self.load_again()
+
+    def load_again(self) -> None:
+        """Begin the same run again in the same SUMO; the last run's outputs are removed.
+
+        Raises
+        ------
+        ScenarioError : SUMO refuses the files.
+        """
+        last = self.outputs
+        self._runs += 1
+        arguments = self._arguments()
+        try:
+            if self._is_in_process and self._is_concluded:
+                self.connection.start(["sumo", *arguments])
+            else:
+                self.connection.load(arguments)
+        except Exception as error:
+            raise ScenarioError(f"SUMO did not load the run: {as_fault(error)}") from error
+        self._is_concluded = False
+        shutil.rmtree(last, ignore_errors=True)
+
+    def conclude(self) -> Path:
+        """End the run so that SUMO writes its outputs, and keep SUMO for `load`.
+
+        Returns
+        -------
+        The folder of the outputs, which stands until the next `load` or `close`.
+        """
+        ended = self.outputs
+        if self._is_in_process:
+            self.connection.close()
+            self._is_concluded = True
+        else:  # a SUMO of its own writes them when it is given another run, and would end if closed
+            self.restart()
+            self.connection.simulation.getTime()
+        return ended
 
     def finish(self) -> None:
         """End the run so that SUMO writes its outputs; the folder stays until `close`."""
@@ -323,7 +382,8 @@ def _await_port(port: int, process: subprocess.Popen[bytes], *, tries: int = 200
     """
     for _ in range(tries):
         if process.poll() is not None:
-            raise ScenarioError(f"SUMO ended at start with code {process.returncode}")
+            hint = "; sumo-gui needs a display" if "sumo-gui" in str(process.args) else ""
+            raise ScenarioError(f"SUMO ended at start with code {process.returncode}{hint}")
         with socket.socket() as probe:
             probe.settimeout(0.1)
             # A bound port refuses a second bind: SUMO accepts one connection only, so none is made.
@@ -425,11 +485,6 @@ def _row(
     spec: RunSpec, site: Site, driver: JunctionDriver, events: list[dict[str, Any]], outputs: Path
 ) -> dict[str, float | int | str]:
     """Return the result row of a finished run."""
-    duration_s = spec.minutes * 60
-    occupancy = {kind.id: kind.persons for kind in site.demand.vehicle_types}
-    vehicles = vehicle_measures(outputs / "tripinfo.xml", WARMUP_S, spec.end_s, occupancy)
-    health = run_health(outputs / "statistics.xml", outputs / "warnings.txt")
-    mark_jammed(events, health.jams, driver.crossing_edges)
     return {
         "site": driver.plan.site.id,
         "controller": spec.controller,
@@ -439,26 +494,5 @@ def _row(
         "extension_max_s": math.nan if spec.extension_max_s is None else spec.extension_max_s,
         "seed": spec.seed,
         "minutes": spec.minutes,
-        **summarise(
-            rows=events,
-            vehicles=vehicles,
-            health=health,
-            duration_s=duration_s,
-            extensions=driver.measures.extension_use,
-            queues=driver.measures.queues.result(),
-        ),
-        "released_on_person": 0 if driver.guard is None else driver.guard.released_on_person,
-        "extension_s_per_h": driver.loop.audit.extension_ds / 10 / duration_s * 3600,
-        "decisions_n": getattr(driver.policy, "decisions", 0),
-        "trace_hash": driver.trace.hexdigest,
-    }
-
-
-def extension_row(extension: Extension) -> dict[str, Any]:
-    """Return an extension as a row of the store."""
-    return {
-        "crossing": extension.crossing,
-        "started_s": extension.started_ds / 10,
-        "seconds": extension.seconds,
-        "reason": extension.reason,
+        **result_columns(site, driver, events, outputs, spec.end_s),
     }

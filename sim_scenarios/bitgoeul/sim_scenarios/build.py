@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -102,15 +103,15 @@ def network_sources(site: Site) -> dict[str, Path]:
 
 def content_hash(site: Site) -> str:
     """Return the hash of everything a built network depends on, as 16 hexadecimal digits."""
-    digest = hashlib.sha256(f"{BUILD_RECIPE} {NETCONVERT_OPTIONS} {_netconvert_version()}".encode())
+    digest = hashlib.sha256(f"{BUILD_RECIPE} {NETCONVERT_OPTIONS} {netconvert_version()}".encode())
     for path in network_sources(site).values():
         digest.update(path.read_bytes())
-    digest.update(_program_xml(site.plan).encode())
-    digest.update(_detectors_xml(site.plan).encode())
+    digest.update(programs_digest((site.plan,)).encode())
+    digest.update(detectors_xml((site.plan,)).encode())
     return digest.hexdigest()[:16]
 
 
-def _netconvert_version() -> str:
+def netconvert_version() -> str:
     """Return the version of the SUMO wheel, or what tells one installed netconvert from another."""
     try:
         return metadata.version("eclipse-sumo")
@@ -136,11 +137,11 @@ def build_network(site: Site) -> BuiltNetwork:
         return _beside_imported(site, site.imported.net_file)
     key = content_hash(site)
     folder = platformdirs.user_cache_path("bitgoeul") / "networks" / f"{site.plan.site.id}-{key}"
-    if not _is_whole(folder):
+    if not is_whole(folder):
         with new_folder(folder, replace=folder.is_dir()) as temporary:
             _write_network(site, temporary / NETWORK_FILE)
-            write_text(temporary / ADDITIONAL_FILE, _detectors_xml(site.plan))
-            write_text(temporary / CHECKSUM_FILE, _checksum(temporary))
+            write_text(temporary / ADDITIONAL_FILE, detectors_xml((site.plan,)))
+            write_text(temporary / CHECKSUM_FILE, checksum(temporary))
     check_relations_once(site.plan, folder / NETWORK_FILE, site.name)
     return BuiltNetwork(
         net_path=folder / NETWORK_FILE, additional_path=folder / ADDITIONAL_FILE, content_hash=key
@@ -154,7 +155,7 @@ def _beside_imported(site: Site, net_file: Path) -> BuiltNetwork:
     ------
     ScenarioError : the network went away, or the cache cannot be written.
     """
-    additional = _detectors_xml(site.plan, _program_xml(site.plan))
+    additional = detectors_xml((site.plan,), _program_xml(site.plan))
     try:
         digest = hashlib.sha256(net_file.read_bytes() + additional.encode()).hexdigest()[:16]
     except OSError as fault:
@@ -167,7 +168,7 @@ def _beside_imported(site: Site, net_file: Path) -> BuiltNetwork:
     return BuiltNetwork(net_path=net_file, additional_path=path, content_hash=digest)
 
 
-def _checksum(folder: Path) -> str:
+def checksum(folder: Path) -> str:
     """Return the hash of a built network's files."""
     digest = hashlib.sha256()
     for name in (NETWORK_FILE, ADDITIONAL_FILE):
@@ -175,18 +176,39 @@ def _checksum(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Tell whether a cached network is there and as it was written; a damaged one is built again."""
     try:
-        return (folder / CHECKSUM_FILE).read_text(encoding="utf-8") == _checksum(folder)
+        return (folder / CHECKSUM_FILE).read_text(encoding="utf-8") == checksum(folder)
     except FileNotFoundError:
         return False
 
 
 def _write_network(site: Site, path: Path) -> None:
-    sources = [f"{option}={source}" for option, source in network_sources(site).items()]
+    run_netconvert(network_sources(site), path, site.name)
+    text = path.read_text(encoding="utf-8")
+    count = text.count("<tlLogic ")
+    if count != 1:
+        raise ScenarioError(f"{site.name}: the network has {count} traffic lights; a site has one")
+    write_text(path, with_programs(text, (site.plan,), site.name))
+
+
+def run_netconvert(sources: Mapping[str, Path], path: Path, source: str) -> None:
+    """Let netconvert write a network.
+
+    Parameters
+    ----------
+    sources : plain-XML files by netconvert option.
+    path : the network to write.
+    source : what messages call the site or corridor.
+
+    Raises
+    ------
+    ScenarioError : it is missing, refuses the files or warns about them.
+    """
     netconvert = netconvert_path()
-    command = [str(netconvert), *sources, *NETCONVERT_OPTIONS, f"--output-file={path}"]
+    files = [f"{option}={file}" for option, file in sources.items()]
+    command = [str(netconvert), *files, *NETCONVERT_OPTIONS, f"--output-file={path}"]
     try:
         ran = subprocess.run(
             command,
@@ -197,24 +219,37 @@ def _write_network(site: Site, path: Path) -> None:
             env={**os.environ, "SUMO_HOME": str(netconvert.parent.parent)},
         )
     except (OSError, subprocess.TimeoutExpired) as fault:
-        raise ScenarioError(f"{site.name}: netconvert did not run: {fault}") from None
+        raise ScenarioError(f"{source}: netconvert did not run: {fault}") from None
     if ran.returncode != 0 or not path.is_file():
-        raise ScenarioError(f"{site.name}: netconvert refused the network:\n{ran.stderr.strip()}")
+        raise ScenarioError(f"{source}: netconvert refused the network:\n{ran.stderr.strip()}")
     if "Warning" in ran.stderr:
-        raise ScenarioError(f"{site.name}: netconvert warns about the network:\n{ran.stderr.strip()}")
-    text = path.read_text(encoding="utf-8")
-    links = _count_links(text, site.plan.sumo.traffic_light)
-    row = fixed_program(site.plan)[0][1]
-    if len(row) != links:
-        raise ScenarioError(
-            f"{site.name}: traffic light {site.plan.sumo.traffic_light} has {links} links,"
-            f" the plan speaks of {len(row)}"
-        )
-    program = _program_xml(site.plan)
-    replaced, count = re.subn(r"[ \t]*<tlLogic .*?</tlLogic>\n", lambda _: program, text, flags=re.DOTALL)
-    if count != 1:
-        raise ScenarioError(f"{site.name}: the network has {count} traffic lights; a site has one")
-    write_text(path, replaced)
+        raise ScenarioError(f"{source}: netconvert warns about the network:\n{ran.stderr.strip()}")
+
+
+def with_programs(network_text: str, plans: Sequence[SitePlan], source: str) -> str:
+    """Return a network's text with each plan's fixed timing as the program of its traffic light.
+
+    Raises
+    ------
+    ScenarioError : a plan speaks of another number of links than its traffic light has, or of a traffic
+        light that is not there.
+    """
+    text = network_text
+    for plan in plans:
+        light = plan.sumo.traffic_light
+        links = _count_links(text, light)
+        row = fixed_program(plan)[0][1]
+        if len(row) != links:
+            raise ScenarioError(
+                f"{source}: traffic light {light} has {links} links, the plan speaks of {len(row)}"
+            )
+        pattern = rf'[ \t]*<tlLogic id="{re.escape(light)}".*?</tlLogic>\n'
+        pieces = re.split(pattern, text, flags=re.DOTALL)
+        count = len(pieces) - 1
+        text = _program_xml(plan).join(pieces)
+        if count != 1:
+            raise ScenarioError(f"{source}: the network has {count} programs of traffic light {light}")
+    return text
 
 
 def _count_links(network_text: str, traffic_light: str) -> int:
@@ -225,6 +260,11 @@ def _count_links(network_text: str, traffic_light: str) -> int:
         if each.get("tl") == traffic_light
     ]
     return max(links, default=-1) + 1
+
+
+def programs_digest(plans: Sequence[SitePlan]) -> str:
+    """Return a text that differs wherever the built files of these plans would."""
+    return "".join(map(_program_xml, plans))
 
 
 def _program_xml(plan: SitePlan) -> str:
@@ -239,13 +279,14 @@ def _program_xml(plan: SitePlan) -> str:
     )
 
 
-def _detectors_xml(plan: SitePlan, program: str = "") -> str:
+def detectors_xml(plans: Sequence[SitePlan], program: str = "") -> str:
     """Return the additional file: a signal program if any, and the passage detectors without output."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<additional>", *program.splitlines()]
-    zones = {(each.leg, each.lane): each.sumo_id for each in plan.zone_detectors}
-    lines += [
-        f'    <inductionLoop id="{each.sumo_id}" lane="{zones[each.leg, each.lane]}"'
-        f' pos="{-each.distance_m:g}" period="86400" file="NUL"/>'
-        for each in plan.passage_detectors
-    ]
+    for plan in plans:
+        zones = {(each.leg, each.lane): each.sumo_id for each in plan.zone_detectors}
+        lines += [
+            f'    <inductionLoop id="{each.sumo_id}" lane="{zones[each.leg, each.lane]}"'
+            f' pos="{-each.distance_m:g}" period="86400" file="NUL"/>'
+            for each in plan.passage_detectors
+        ]
     return "\n".join([*lines, "</additional>", ""])

@@ -9,6 +9,7 @@ import click
 
 from .build import INSTALL_HINT, build_network, find_netconvert
 from .catalog import Site, load_site, site_names
+from .corridor import Corridor, corridor_names, load_corridor
 from .matrix import relations_document, relations_table
 from .saturation import SATURATION_FLOW_VEH_PER_H, phase_loads
 
@@ -28,8 +29,12 @@ def _summary(site: Site) -> dict[str, object]:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def sites(as_json: bool) -> None:
+@click.option("--corridors", "with_corridors", is_flag=True, help="List the corridors instead.")
+def sites(*, as_json: bool, with_corridors: bool) -> None:
     """List the sites that can be run."""
+    if with_corridors:
+        _list_corridors(as_json=as_json)
+        return
     listed = [load_site(name) for name in site_names()]
     if as_json:
         click.echo(json.dumps({"sites": [_summary(site) for site in listed]}, ensure_ascii=False, indent=2))
@@ -42,6 +47,32 @@ def sites(as_json: bool) -> None:
             f"    crossings {lengths}; cycle {plan.patterns[0].cycle_s:g} s;"
             f" design speed {plan.limits.design_speed_mps:g} m/s"
         )
+
+
+def _list_corridors(*, as_json: bool) -> None:
+    listed = [load_corridor(name) for name in corridor_names()]
+    if as_json:
+        document = {"corridors": [_corridor_document(corridor) for corridor in listed]}
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    for corridor in listed:
+        table = corridor.table
+        click.echo(f"{corridor.name}  {table.name_ko}  ({table.name})")
+        for member in table.members:
+            click.echo(
+                f"    {member.id}  {member.name_ko} ({member.name}): site {member.site},"
+                f" offset {member.offset_s:g} s"
+            )
+        for link in table.links:
+            click.echo(f"    {link.from_member} to {link.to_member}: {link.spacing_m:g} m")
+        if table.note:
+            click.echo(f"    {table.note}")
+        click.echo(f"    figures and their sources: {corridor.folder / 'SOURCES.md'}")
+
+
+def _corridor_document(corridor: Corridor) -> dict[str, object]:
+    stated = corridor.table.model_dump(include={"name", "name_ko", "note", "members", "links"})
+    return {"corridor": corridor.name, **stated}
 
 
 @click.group()

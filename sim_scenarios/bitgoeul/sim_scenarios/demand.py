@@ -7,11 +7,15 @@ and for every site that shares the demand, and a longer run only adds trips at i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.plan_checks import REFUGE
 from bitgoeul.controller.plan_parts import Crossing, Movement
@@ -19,6 +23,7 @@ from bitgoeul.controller.plan_parts import Crossing, Movement
 from .demand_tables import Demand, load_demand
 from .files import write_text
 from .streams import Stream, picker, truncated_normal
+from .tables import check_shares
 from .walker_trips import Flow, WalkerTrip, walker_flow
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Demand",
     "Trips",
+    "Variation",
     "VehicleTrip",
     "WalkerTrip",
     "draw_trips",
@@ -38,6 +44,42 @@ WALK_IN_M = 15.0
 """Where walkers appear on the sidewalk, before the junction. [m] [A]"""
 WALK_OUT_M = 10.0
 """Where walkers leave the sidewalk, after the junction. [m] [A]"""
+DEMAND_FACTOR_MAX = 3.0
+"""Largest factor on a site's flows. [A]"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """How a run's demand differs from the site's own; the defaults leave it as it is.
+
+    Parameters
+    ----------
+    demand_factor : multiplies every flow, of vehicles and walkers; above 0, at most 3.
+    walker_mix : shares of the mobility classes among all persons, summing to 1; None: the site's.
+    """
+
+    demand_factor: float = 1.0
+    walker_mix: Mapping[str, float] | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises
+        ------
+        ValueError : a factor out of its range, an unknown class, or shares that do not sum to 1.
+        """
+        if not (math.isfinite(self.demand_factor) and 0 < self.demand_factor <= DEMAND_FACTOR_MAX):
+            raise ValueError(
+                f"demand_factor = {self.demand_factor}: a factor is above 0 and at most {DEMAND_FACTOR_MAX:g}"
+            )
+        if self.walker_mix is not None:
+            check_shares("walker_mix", self.walker_mix, MOBILITY_CLASSES)
+            if min(self.walker_mix.values()) < 0:
+                raise ValueError(f"walker_mix = {dict(self.walker_mix)}: a share is 0 or more")
+
+
+AS_STATED = Variation()
+"""The site's own demand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +125,9 @@ class Trips:
     walkers: tuple[WalkerTrip, ...]
 
 
-def draw_trips(site: Site, *, seed: int, hour: str, duration_s: int) -> Trips:
+def draw_trips(
+    site: Site, *, seed: int, hour: str, duration_s: int, variation: Variation = AS_STATED
+) -> Trips:
     """Draw all trips of one run.
 
     Parameters
@@ -92,74 +136,79 @@ def draw_trips(site: Site, *, seed: int, hour: str, duration_s: int) -> Trips:
     seed : 0 or more; the same seed gives the same trips.
     hour : name of a demand period, or an hour of the day (`"8"`).
     duration_s : trips depart within [0, duration_s), at a constant rate (Poisson). [s]
+    variation : factor on the flows, another mix of walkers.
 
     Raises
     ------
     ScenarioError : unknown hour.
-    ValueError : negative seed or a duration below 1 s.
+    ValueError : negative seed, a duration below 1 s, or a variation out of its range.
     """
     if seed < 0:
         raise ValueError(f"seed {seed} is negative; seeds are 0 or more")
     if duration_s < 1:
         raise ValueError(f"a run of {duration_s} s is too short; give at least 1 s")
+    variation.check()
     period = site.demand.period(hour)
-    vehicles = [
-        trip
+    flows = [
+        each
         for approach in site.demand.approaches
         for movement in site.plan.movements
         if movement.from_leg == approach.leg
-        for trip in _vehicle_flow(
+        for each in _vehicle_flow(
             site,
             movement,
             Stream(seed=seed, name=f"vehicles {movement.id}", duration_s=duration_s),
-            approach.veh_per_h(movement.turn) * period.vehicle_factor,
+            approach.veh_per_h(movement.turn) * period.vehicle_factor * variation.demand_factor,
         )
     ]
     walkers = [
         trip
-        for flow in _walker_flows(site, hour)
+        for flow in _walker_flows(site, hour, variation)
         for trip in walker_flow(
             flow, Stream(seed=seed, name=f"walkers {flow.crossing.id}", duration_s=duration_s)
         )
     ]
-    vehicles.sort(key=lambda trip: (trip.depart_s, trip.movement))
+    flows.sort(key=itemgetter(0, 1))
     walkers.sort(key=lambda trip: (trip.depart_s, trip.crossing))
     return Trips(
         demand=site.demand,
         seed=seed,
         duration_s=duration_s,
-        vehicles=tuple(replace(trip, id=f"v{number}") for number, trip in enumerate(vehicles)),
+        vehicles=tuple([make(id=f"v{number}") for number, (_, _, make) in enumerate(flows)]),
         walkers=tuple(replace(trip, id=f"w{number}") for number, trip in enumerate(walkers)),
     )
 
 
-def _vehicle_flow(site: Site, movement: Movement, stream: Stream, per_h: float) -> Iterator[VehicleTrip]:
+def _vehicle_flow(
+    site: Site, movement: Movement, stream: Stream, per_h: float
+) -> Iterator[tuple[float, str, Callable[..., VehicleTrip]]]:
+    """Draw the vehicles of one movement: departure, movement, and what makes the trip once it has an id."""
     departures_s = stream.departures_s(per_h)
     count = len(departures_s)
     types = picker({each.id: each.share for each in site.demand.vehicle_types})
     edges = (f"{movement.from_leg}_far", f"{movement.from_leg}_in", f"{movement.to_leg}_out")
+    make = partial(VehicleTrip, from_leg=movement.from_leg, movement=movement.id, edges=edges)
     draws = zip(departures_s, stream.uniforms("type", count), stream.uniforms("speed", count), strict=True)
+    speed = site.demand.vehicle_speed_factor
     for depart_s, type_draw, speed_draw in draws:
-        yield VehicleTrip(
-            id="",
-            depart_s=depart_s,
-            vehicle_type=types(type_draw),
-            from_leg=movement.from_leg,
-            movement=movement.id,
-            edges=edges,
-            speed_factor=round(truncated_normal(site.demand.vehicle_speed_factor, speed_draw), 3),
+        factor = round(truncated_normal(speed, speed_draw), 3)
+        yield (
+            depart_s,
+            movement.id,
+            partial(make, depart_s=depart_s, vehicle_type=types(type_draw), speed_factor=factor),
         )
 
 
-def _walker_flows(site: Site, hour: str) -> Iterator[Flow]:
-    period, mix = site.demand.period(hour), site.demand.mix_at(hour)
+def _walker_flows(site: Site, hour: str, variation: Variation) -> Iterator[Flow]:
+    period = site.demand.period(hour)
+    mix = site.demand.mix_at(hour) if variation.walker_mix is None else variation.walker_mix
     for each in site.demand.crossings:
         crossing = site.plan.crossing(each.id)
         yield Flow(
             crossing=crossing,
             kerb_a_share=each.from_kerb_a_share,
             ends=_ends(site.plan, crossing),
-            persons_per_h=each.persons_per_h * period.walker_factor,
+            persons_per_h=each.persons_per_h * period.walker_factor * variation.demand_factor,
             mix=mix,
         )
 
@@ -192,7 +241,7 @@ def write_routes(trips: Trips, path: Path) -> None:
     """
     entries = [(trip.depart_s, 0, _vehicle_xml(trip)) for trip in trips.vehicles]
     entries += [(trip.depart_s, 1, _walker_xml(trip)) for trip in trips.walkers]
-    entries.sort(key=lambda entry: entry[:2])
+    entries.sort(key=itemgetter(0, 1))
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<routes>"]
     lines += [
         f'    <vType id="{each.id}" vClass="{each.sumo_class}" length="{each.length_m:g}"'

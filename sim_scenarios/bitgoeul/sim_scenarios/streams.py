@@ -7,6 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from zlib import crc32
 
@@ -46,12 +47,14 @@ class Stream:
         block = math.ceil(expected + 10 * math.sqrt(expected) + 10)
         gaps_s = self.generator("departure").exponential(3600 / per_h, block)
         times_s = np.cumsum(gaps_s).round(2)
-        return [float(at_s) for at_s in times_s[times_s < self.duration_s]]
+        departures: list[float] = times_s[times_s < self.duration_s].tolist()
+        return departures
 
     def uniforms(self, attribute: str, count: int) -> list[float]:
         """Return one number in (0, 1) per trip."""
         drawn = self.generator(attribute).random(count)
-        return [float(one) for one in np.clip(drawn, 1e-12, 1 - 1e-12)]
+        uniforms: list[float] = np.clip(drawn, 1e-12, 1 - 1e-12).tolist()
+        return uniforms
 
 
 def picker(shares: Mapping[str, float]) -> Callable[[float], str]:
@@ -69,8 +72,15 @@ def truncated_normal(shape: TruncatedNormal, draw: float) -> float:
     shape : mean, sd and clip of the distribution before truncation.
     draw : the quantile, within (0, 1).
     """
-    low, high = (STANDARD_NORMAL.cdf((end - shape.mean) / shape.sd) for end in shape.clip)
-    return shape.mean + shape.sd * STANDARD_NORMAL.inv_cdf(low + draw * (high - low))
+    low, span = _cut(shape.mean, shape.sd, *shape.clip)
+    return shape.mean + shape.sd * STANDARD_NORMAL.inv_cdf(low + draw * span)
+
+
+@lru_cache(maxsize=256)
+def _cut(mean: float, sd: float, first: float, last: float) -> tuple[float, float]:
+    """Return the quantile at which a clip begins, and the share of the distribution within it."""
+    low, high = (STANDARD_NORMAL.cdf((end - mean) / sd) for end in (first, last))
+    return low, high - low
 
 
 def lognormal(mean: float, p85: float, draw: float) -> float:

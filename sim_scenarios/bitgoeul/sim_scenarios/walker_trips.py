@@ -43,8 +43,8 @@ class Gait:
 
     def as_text(self) -> str:
         """Return what differs from a steady walk alone as `name=value` words; empty if nothing does."""
-        stated = {name: value for name, value in asdict(self).items() if value != _STEADY[name]}
-        return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated.items())
+        stated = [(name, getattr(self, name)) for name in _STEADY]
+        return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated if value != _STEADY[name])
 
 
 STEADY = Gait()
