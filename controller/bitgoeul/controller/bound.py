@@ -304,38 +304,45 @@ class ServiceBound:
         position = self._position(snapshot.lamps, snapshot.now_ds, rests)
         return self._all_in_time(snapshot.now_ds, _later(position, stay_ds / 10), stay_ds / 10)
 
-    def foresees_go(self, snapshot: Snapshot, barrier: int, phases: tuple[int, ...], rests: int) -> bool:
+    def foresees_go(
+        self, snapshot: Snapshot, to: tuple[int, tuple[int, ...]], rests: int, *, is_late: bool = False
+    ) -> bool:
         """Tell whether every call can still be served in time when these phases are settled.
 
         Parameters
         ----------
         snapshot : what is known now; every green has served its minimum.
-        barrier, phases : where the choice leads: one phase per ring, 0 where the ring rests.
+        to : where the choice leads: the group, and one phase per ring, 0 where the ring rests.
         rests : phases that stay and rest in walk, as a mask.
+        is_late : the next choice may be made some ticks after it is due.
         """
         self.follow(snapshot)
+        barrier, phases = to
         times, now_ds = self._times, snapshot.now_ds
         position = self._position(snapshot.lamps, now_ds, rests)
         target = phase_mask(number for number in phases if number)
         if barrier == position.barrier and target & snapshot.lamps.green:
-            return self._foresees_moves(position, phases, now_ds, target & ~snapshot.lamps.green)
+            moving = target & ~snapshot.lamps.green
+            return self._foresees_moves(position, phases, moving, now_ds, is_late=is_late)
         in_group = position.barrier == barrier and all(
             not number or times.rings[ring][barrier].index(number) > own.place
             for ring, (number, own) in enumerate(zip(phases, position.rings, strict=True))
         )
         if in_group:
-            return self._foresees_moves(position, phases, now_ds, target)
+            return self._foresees_moves(position, phases, target, now_ds, is_late=True)
         green = [own for own in position.rings if own.number]
         green_s = max((own.left_s - times.clear_s(own.number) for own in green), default=0.0)
         clear_s = max((times.clear_s(own.number) for own in green), default=0.0)
         if not self._all_in_time(now_ds, _later(position, green_s), green_s):
             return False
-        settles_s = self._settles_s(phases)
+        settles_s = self._settles_s(tuple(filter(None, phases)), is_late=is_late)
         begun = _later(times.fresh(barrier, phases), settles_s)
         return self._all_in_time(now_ds, begun, green_s + clear_s + settles_s, served=target)
 
-    def _foresees_moves(self, position: Position, phases: tuple[int, ...], now_ds: int, moving: int) -> bool:
-        """Tell the same of a go inside the barrier group: some rings go on, the others stay."""
+    def _foresees_moves(
+        self, position: Position, phases: tuple[int, ...], moving: int, now_ds: int, *, is_late: bool
+    ) -> bool:
+        """Tell the same of a go inside the barrier group: some rings go on, each when it can; others stay."""
         times, barrier = self._times, position.barrier
         fresh = times.fresh(barrier, phases)
         moves = [bool(number and moving & phase_bit(number)) for number in phases]
@@ -347,18 +354,18 @@ class ServiceBound:
                 since_ds = waits.get(number)
                 if since_ds is not None and (now_ds - since_ds) / 10 + before_s > self._foresight_s:
                     return False
-        settles_s = self._settles_s(tuple(n for n, moved in zip(phases, moves, strict=True) if moved))
-        ends_s = last_s + settles_s
+        is_late = is_late or sum(moves) > 1
+        ends_s = last_s + self._settles_s(phases_in(moving), is_late=is_late)
         rings: list[Stretch] = []
         for own, new, moved in zip(position.rings, fresh.rings, moves, strict=True):
             rings.append(new.after(ends_s - own.left_s) if moved else own.after(ends_s))
         return self._all_in_time(now_ds, Position(barrier, tuple(rings)), ends_s, served=moving)
 
-    def _settles_s(self, phases: tuple[int, ...]) -> float:
-        """Return how long phases that begin together take at most until a choice is due. [s]"""
-        pairs = [self._settle_s[number] for number in phases if number]
+    def _settles_s(self, phases: tuple[int, ...], *, is_late: bool) -> float:
+        """Return how long phases that begin take at most until a choice is due: together, or late. [s]"""
+        pairs = [self._settle_s[number] for number in phases]
         least_s = max((first_s for first_s, _ in pairs), default=0.0)
-        if all(first_s in (least_s, last_s) for first_s, last_s in pairs):
+        if not is_late and all(first_s in (least_s, last_s) for first_s, last_s in pairs):
             return least_s
         return max((last_s for _, last_s in pairs), default=0.0)
 

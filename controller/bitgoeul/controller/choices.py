@@ -63,9 +63,11 @@ class ChoiceRules:
     Parameters
     ----------
     plan : the site.
+    decides_late : decisions are made some ticks after they are due, so walk may be over by then.
     """
 
-    def __init__(self, plan: SitePlan) -> None:
+    def __init__(self, plan: SitePlan, *, decides_late: bool = False) -> None:
+        self.decides_late = decides_late
         self.choices = list_choices(plan)
         self._places = {
             number: (ring, barrier, place)
@@ -134,7 +136,9 @@ class ChoiceRules:
             else:
                 legal.append(
                     self._is_reachable(choice, current)
-                    and bound.foresees_go(snapshot, choice.barrier, choice.phases, rests)
+                    and bound.foresees_go(
+                        snapshot, (choice.barrier, choice.phases), rests, is_late=self.decides_late
+                    )
                 )
         forced = self.forced_phase(situation)
         return self._serving(forced, legal) if forced else tuple(legal)

@@ -53,6 +53,8 @@ Infos = dict[str, dict[str, Any]]
 class GridPolicy(AgentPolicy):
     """Carries out an agent's actions; its decisions are due at whole seconds only."""
 
+    decides_late = True
+
     def is_due(self, situation: Situation) -> bool:
         """Tell whether a decision is due in this situation.
 

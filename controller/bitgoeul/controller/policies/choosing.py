@@ -52,12 +52,14 @@ class ChoicePolicy:
     """
 
     reads_vehicles = True
+    decides_late = False
+    """Whether `is_due` answers some ticks late: a coarser grid than the loop's."""
 
     def __init__(
         self, name: str, plan: SitePlan, chooser: Chooser, *, needs: NeedReader | None = None
     ) -> None:
         self.name = name
-        self.rules = ChoiceRules(plan)
+        self.rules = ChoiceRules(plan, decides_late=self.decides_late)
         self.observer = ChoiceObserver(plan, self.rules, needs=needs)
         self._chooser = chooser
         self._commitment: Commitment | None = None
