@@ -93,6 +93,32 @@ def test_a_long_step_is_many_short_ones(plan, script, day_offset_ds):
     check_steps_add_up(plan, script, day_offset_ds)
 
 
+steady_orders = st.one_of(
+    st.builds(Commands, hold=rare_masks, vehicle_call=rare_masks, pattern=st.sampled_from((0, PATTERN_FREE))),
+    commands_given,
+)
+changing_calls = st.lists(
+    st.tuples(st.integers(1, 60), st.builds(Calls, vehicle=rare_masks, extend=masks, ped=rare_masks)),
+    min_size=1,
+    max_size=12,
+)
+steady_scripts = st.lists(st.tuples(steady_orders, changing_calls), min_size=1, max_size=4)
+
+
+@every_plan
+@given(script=steady_scripts, day_offset_ds=st.integers(0, 863_999))
+def test_what_the_core_does_not_look_at_would_change_nothing(plan, script, day_offset_ds):
+    quick, restless = (SignalCore(plan, day_offset_ds=day_offset_ds) for _ in range(2))
+    for commands, changes in script:
+        for ds, calls in changes:
+            for _ in range(ds):
+                restless.restore(restless.state)  # it has to look at everything again
+                quick.advance(1, calls, commands)
+                assert restless.advance(1, calls, commands) == quick.lamps
+                assert restless.state == quick.state
+            assert restless.status() == quick.status()
+
+
 @every_plan
 @given(script=scripts, after=scripts)
 def test_the_state_is_all_there_is(plan, script, after):
