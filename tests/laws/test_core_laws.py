@@ -93,6 +93,28 @@ def test_a_long_step_is_many_short_ones(plan, script, day_offset_ds):
     check_steps_add_up(plan, script, day_offset_ds)
 
 
+steady_orders = st.builds(
+    Commands, hold=st.sampled_from((0, 0, 0, 0x0F, 0xFF)), vehicle_call=rare_masks, pattern=patterns
+)
+some_changes = st.lists(st.tuples(st.integers(1, 80), masks, st.booleans()), min_size=4, max_size=12)
+steady_scripts = st.lists(st.tuples(steady_orders, masks, some_changes), min_size=1, max_size=3)
+
+
+@every_plan
+@given(script=steady_scripts, day_offset_ds=st.integers(0, 863_999))
+def test_what_the_core_does_not_look_at_would_change_nothing(plan, script, day_offset_ds):
+    quick, restless = (SignalCore(plan, day_offset_ds=day_offset_ds) for _ in range(2))
+    for commands, waiting, changes in script:
+        for ds, passing, is_waiting in changes:
+            calls = Calls(vehicle=waiting, extend=passing, ped=0 if is_waiting else waiting)
+            for _ in range(ds):
+                restless.restore(restless.state)  # it has to look at everything again
+                quick.advance(1, calls, commands)
+                assert restless.advance(1, calls, commands) == quick.lamps
+                assert restless.state == quick.state
+            assert restless.status() == quick.status()
+
+
 @every_plan
 @given(script=scripts, after=scripts)
 def test_the_state_is_all_there_is(plan, script, after):

@@ -88,7 +88,7 @@ class ControlLoop:
         frames = self._source.frames(reading.now_ds)
         self._held, self._red_held = reading.held, reading.red_held
         requests = () if self._asked is None else self._asked(reading.now_ds)
-        snapshot = Snapshot(*reading[:5], frames, requests)
+        snapshot = Snapshot._make((*reading[:5], frames, requests))
         if reading.lamps is not self._lamps:
             self._lamps = reading.lamps
             self.clocks.follow(reading.now_ds, reading.lamps)

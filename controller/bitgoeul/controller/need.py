@@ -17,14 +17,13 @@ from .plan import SitePlan
 from .walking import (
     GRID_SIZE,
     LOG_NEGLIGIBLE,
-    LOG_SLOWEST,
-    LOG_STEP,
     SLOWEST_MPS,
     SPEED_MPS,
     STARTUP_STEP_S,
     UNKNOWN,
     Array,
     class_weights,
+    clear_by,
     clear_from_start,
     slowest_of,
     speed_prior,
@@ -54,7 +53,6 @@ WALKED_WEIGHT = 0.15
 """Weight of the newest speed in the speed walked before a stop [A]."""
 REJOIN_M = 1.5
 """A new track so close to where somebody lost must be is the same person. [m] [A]"""
-
 LOST_SPEED_SHARE = 0.5
 """Somebody lost from sight is remembered as if they went on at this share of their speed [A]."""
 
@@ -84,7 +82,7 @@ MOVING_MPS = 0.3
 MOVED_M = 1.0
 """A track that has come this far is a confirmed person [A]. [m]"""
 MOST_WAITING = 20
-"""So many ticks' frames may wait until somebody asks for people; then they are taken in all the same."""
+"""So many ticks' frames wait at most: taken in together they cost less, and come to the same."""
 BRACKET_POINTS = 6
 """Points in time at which the chance that everybody is clear is worked out."""
 
@@ -302,16 +300,6 @@ def beliefs(people: Sequence[Person]) -> tuple[Array, Array, Array]:
     return (cumulative - weights) / cumulative[:, -1:], distance_m, pause_s
 
 
-def clear_by(cumulative: Array, distance_m: Array, times_s: Array) -> Array:
-    """Return P(clear) for each person at each of their own times, both `(n, m)`; times <= 0 give 0."""
-    needed = np.log(distance_m[:, None] / np.maximum(times_s, 1e-9))
-    place = np.minimum(np.maximum((needed - LOG_SLOWEST) / LOG_STEP, 0.0), GRID_SIZE - 1.000001)
-    below = place.astype(np.intp)
-    rows = np.arange(len(distance_m))[:, None]
-    low = cumulative[rows, below]
-    return np.asarray(1.0 - (low + (place - below) * (cumulative[rows, below + 1] - low)))
-
-
 class NeedEstimator:
     """People on each crossing, remembered until they have surely left, and requests to cross.
 
@@ -330,32 +318,22 @@ class NeedEstimator:
         self._requests: tuple[CrossingRequest, ...] = ()
 
     def update(self, frames: tuple[Frame, ...], requests: tuple[CrossingRequest, ...] = ()) -> None:
-        """Take note of the newest frame of each crossing, and of the open requests.
-
-        Frames wait until somebody asks for the people on them: several at once cost less than one each tick,
-        and come to the same.
-        """
+        """Take note of the newest frames and the open requests; frames wait until someone asks."""
         self._requests = requests
         self._waiting.append(frames)
         if len(self._waiting) >= MOST_WAITING:
-            self._take_in_waiting()
+            self._take_in()
 
     @property
     def _people(self) -> tuple[dict[str, Person], ...]:
-        """Everyone on each crossing, by the number of their track, as of the newest frames."""
+        """Everyone on each crossing, by the number of their track; frames that wait are taken in first."""
         if self._waiting:
-            self._take_in_waiting()
+            self._take_in()
         return self._known
 
-    def _take_in_waiting(self) -> None:
-        """Take in the frames that wait, in their order."""
-        for frames in self._waiting:
-            self._take_in(frames)
-        self._waiting.clear()
-
-    def _take_in(self, frames: tuple[Frame, ...]) -> None:
-        """Follow everyone in the frames of one tick; a blind frame loses nobody."""
-        for index, frame in enumerate(frames):
+    def _take_in(self) -> None:
+        """Follow everyone in the frames that wait, in their order; a blind frame loses nobody."""
+        for index, frame in [each for frames in self._waiting for each in enumerate(frames)]:
             people = self._known[index]
             if not (frame.on_crossing or people):
                 continue
@@ -365,6 +343,7 @@ class NeedEstimator:
             if frame.is_healthy:
                 self._frames[index] = frame
             self._merge(index, people, frame)
+        self._waiting.clear()
 
     def _merge(self, index: int, people: dict[str, Person], frame: Frame) -> None:
         strangers, at_ds = None, frame.measured_ds
@@ -423,7 +402,6 @@ class NeedEstimator:
 
         Parameters
         ----------
-        index : of the crossing in the plan.
         now_ds : time. [0.1 s]
         quantile : within (0, 1).
         """
@@ -447,8 +425,7 @@ class NeedEstimator:
         if not people:
             return []
         cumulative, distance_m, pause_s = beliefs(people)
-        waits_s = pause_s - _ages_s(people, now_ds)
-        needs_s = distance_m / slowest_of(cumulative, quantiles) + waits_s
+        needs_s = distance_m / slowest_of(cumulative, quantiles) + (pause_s - _ages_s(people, now_ds))
         table: list[list[float]] = np.maximum(needs_s.T, 0.0).tolist()
         return table
 
@@ -471,7 +448,6 @@ class NeedEstimator:
 
         Parameters
         ----------
-        index : of the crossing in the plan.
         waiting : tracks at its kerbs; open requests are added.
         quantile : within (0, 1).
 
@@ -494,7 +470,6 @@ class NeedEstimator:
 
         Parameters
         ----------
-        index : of the crossing in the plan.
         walk_since_ds, walk_ended_ds : begin and end of the walk. [0.1 s]
         now_ds : time. [0.1 s]
         asked_after_ds : end of the walk before; who asked earlier has had it. [0.1 s]

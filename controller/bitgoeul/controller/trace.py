@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Protocol
 
 from .signals import Commands, Lamps
@@ -43,9 +44,15 @@ class Trace:
         if commands is self._commands or commands == self._commands:
             return
         self._commands = commands
-        self._hash.update(f"C{now_ds}:{commands}\n".encode())
+        self._hash.update(f"C{now_ds}:{_as_text(commands)}\n".encode())
 
     @property
     def hexdigest(self) -> str:
         """The hash so far."""
         return self._hash.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _as_text(commands: Commands) -> str:
+    """Return commands in words; a run gives the same few again and again."""
+    return str(commands)

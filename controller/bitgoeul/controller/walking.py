@@ -191,3 +191,13 @@ def slowest_of(cumulative: Array, quantiles: Sequence[float]) -> Array:
     low, high = cumulative[rows, below], cumulative[rows, np.maximum(place, 1)]
     share = np.minimum(np.maximum((aim - low) / (high - low), 0.0), 1.0)
     return np.asarray(np.exp(LOG_SLOWEST + LOG_STEP * (below + share)))
+
+
+def clear_by(cumulative: Array, distance_m: Array, times_s: Array) -> Array:
+    """Return P(clear) for each person at each of their own times, both `(n, m)`; times <= 0 give 0."""
+    needed = np.log(distance_m[:, None] / np.maximum(times_s, 1e-9))
+    place = np.minimum(np.maximum((needed - LOG_SLOWEST) / LOG_STEP, 0.0), GRID_SIZE - 1.000001)
+    below = place.astype(np.intp)
+    rows = np.arange(len(distance_m))[:, None]
+    low = cumulative[rows, below]
+    return np.asarray(1.0 - (low + (place - below) * (cumulative[rows, below + 1] - low)))

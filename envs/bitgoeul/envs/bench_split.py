@@ -226,7 +226,7 @@ def _time_parts(watch: Stopwatch, driver: JunctionDriver) -> None:
     watch.replace(LOOP, driver.loop, "observe")
     watch.replace(DETECTOR, driver.street, "frames")
     watch.replace(NEED, driver.loop.needs, "update")
-    watch.replace(NEED, driver.loop.needs, "_take_in_waiting")
+    watch.replace(NEED, driver.loop.needs, "_take_in")
     observer = getattr(driver.policy, "observer", None)
     watch.replace(OBSERVATION, observer, "follow")
     watch.replace(OBSERVATION, observer, "observe")

@@ -213,7 +213,7 @@ class EmulatedDetector:
     def _look_at_crossing(self, index: int, sensor: _Sensor, now_ds: int) -> tuple[Track, ...]:
         people, noise_m, noise_mps = self._people, self._noise_m, self._noise_mps
         remaining = self._driver.remaining_m(index)
-        unseen = self._out_of_sight(sensor, remaining, now_ds) if self._is_obstructed else NOBODY
+        unseen = self._unseen(sensor, remaining, now_ds) if self._is_obstructed else NOBODY
         tracks = []
         for walker, true_m in remaining:
             person = people.get(walker.id) or self._meet(walker, now_ds)
@@ -261,26 +261,28 @@ class EmulatedDetector:
         person.event_ds = min(person.gap_from_ds, person.break_ds)
         return self._driver.speed_of(walker.id)
 
-    def _out_of_sight(self, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
-        """Return who is out of view or hidden."""
-        hidden = NOBODY
-        if self._crowd is not None and len(remaining) > 1:
-            hidden = self._hidden(self._crowd, sensor, remaining, now_ds)
-        if not self._is_partial:
-            return hidden
+    def _unseen(self, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
+        """Return who is hidden or out of view."""
+        hidden, crowd = NOBODY, self._crowd
+        if crowd is not None and len(remaining) > 1:
+            if now_ds - sensor.crowd_ds >= crowd.every_ds:
+                self._look_at_crowd(crowd, sensor, remaining, now_ds)
+            hidden = sensor.hidden
+        return hidden | self._out_of_view(sensor, remaining) if self._is_partial else hidden
+
+    def _out_of_view(self, sensor: _Sensor, remaining: Remaining) -> AbstractSet[str]:
+        """Return who is in the part of the crossing that the sensor does not see."""
         from_share, to_share = self.preset.view_from_share, self.preset.view_to_share
         from_m = from_share * sensor.length_m if from_share > 0.0 else -inf
         to_m = to_share * sensor.length_m if to_share < 1.0 else inf
-        return hidden | {
+        return {
             walker.id
             for walker, metres in remaining
             if not from_m <= (sensor.length_m - metres if walker.kerb == "A" else metres) <= to_m
         }
 
-    def _hidden(self, crowd: Crowd, sensor: _Sensor, remaining: Remaining, now_ds: int) -> AbstractSet[str]:
-        """Return who is hidden; let near tracks swap their numbers when it is time to look again."""
-        if now_ds - sensor.crowd_ds < crowd.every_ds:
-            return sensor.hidden
+    def _look_at_crowd(self, crowd: Crowd, sensor: _Sensor, remaining: Remaining, now_ds: int) -> None:
+        """See who hides whom from now on, and let near tracks swap their numbers."""
         sensor.crowd_ds = now_ds
         sensor.hidden, swaps = crowd.look(remaining, sensor.length_m)
         for one_id, other_id in swaps:
@@ -288,7 +290,6 @@ class EmulatedDetector:
             if one is not None and other is not None and one.since_ds >= 0 and other.since_ds >= 0:
                 one.number, other.number = other.number, one.number
                 one.since_ds, other.since_ds = other.since_ds, one.since_ds
-        return sensor.hidden
 
     def _look_at_kerbs(self, index: int, sensor: _Sensor, now_ds: int) -> None:
         """Bring the waiting tracks up to date; only when someone came or went."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heappop, heappush
+from math import inf
 from typing import Any, NamedTuple
 
 from bitgoeul.sim_scenarios.walker_trips import Gait
@@ -135,6 +136,10 @@ class Pacer:
     ----------
     set_speed : tells SUMO.
     half_step_ds : half a simulation step: a change is made at the nearest step. [0.1 s]
+
+    Attributes
+    ----------
+    due_ds : when the next change is due; infinite without one. [0.1 s]
     """
 
     def __init__(self, set_speed: SetSpeed, half_step_ds: int) -> None:
@@ -143,6 +148,7 @@ class Pacer:
         self._paces: dict[str, _Pace] = {}
         self._due: list[tuple[int, int, _Pace]] = []
         self._number = 0
+        self.due_ds: float = inf
 
     def start(self, person: str, changes: Iterator[tuple[float, float]], now_ds: int) -> None:
         """Begin a timetable in place of any earlier one; what is due now is done now."""
@@ -172,6 +178,7 @@ class Pacer:
             if not pace.is_over:
                 self._set_speed(pace.person, pace.speed_mps, now_ds)
                 self._go_on(pace, now_ds)
+        self.due_ds = self._due[0][0] if self._due else inf
 
     def _go_on(self, pace: _Pace, now_ds: int) -> None:
         """Make the changes due by now and put the next one on the list."""
@@ -181,5 +188,6 @@ class Pacer:
                 pace.speed_mps = speed_mps
                 self._number += 1
                 heappush(self._due, (due_ds, self._number, pace))
+                self.due_ds = self._due[0][0]
                 return
             self._set_speed(pace.person, speed_mps, now_ds)

@@ -203,7 +203,8 @@ class WalkerDriver:
             until_ds = now_ds + self._half_step_ds
             for person in [person for person, hold in self._held.items() if hold[1] <= until_ds]:
                 self._release(person, now_ds)
-        self._pacer.act(now_ds)
+        if now_ds + self._half_step_ds >= self._pacer.due_ds:
+            self._pacer.act(now_ds)
 
     def remaining_m(self, crossing_index: int) -> list[tuple[Walker, float]]:
         """Return the walkers on a crossing, each with the true distance to the far kerb in metres.
