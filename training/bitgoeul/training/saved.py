@@ -75,7 +75,8 @@ def run_saved(spec: RunSpec, *, record_strip: bool = False) -> RunResult:
     """
     del record_strip
     from bitgoeul.envs.crossing import CrossingEnv
-    from bitgoeul.envs.world import RunResult, extension_row
+    from bitgoeul.envs.outcome import extension_row
+    from bitgoeul.envs.world import RunResult
 
     name, _, step = (spec.policy_file or "").partition(_STEP)
     model = load_saved(Path(name))
