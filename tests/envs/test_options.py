@@ -34,7 +34,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), REFUSED, ids=[str(given) for given, _ in REFUSED])
+@pytest.mark.parametrize(("given", "message"), REFUSED, ids=[message for _, message in REFUSED])
 def test_a_value_out_of_its_range_is_refused_with_what_is_allowed(given, message):
     with pytest.raises(ValueError, match=message):
         EnvOptions(**given)
