@@ -205,9 +205,18 @@ def test_the_same_seed_gives_the_same_trace(tmp_path, opened):
     assert traces[0] == traces[1]
 
 
-def test_an_hour_is_refused_because_the_route_file_settles_it(tmp_path):
+def test_an_hour_is_refused_because_the_route_file_settles_it(opened):
     with pytest.raises(ValueError, match="hour"):
         junction_env(*bundled("single-intersection"), hour="peak")
+    env = opened(*bundled("single-intersection"), minutes=1)
+    with pytest.raises(ValueError, match="hour: the route file says who departs when"):
+        env.reset(seed=1, options={"hour": "peak"})
+
+
+def test_a_junction_without_crossings_has_no_table_of_them(opened):
+    env = opened(*bundled("single-intersection"), minutes=1, render_mode="ansi")
+    env.reset(seed=1)
+    assert [line.split()[0] for line in env.render().splitlines()[1:]] == ["ring", *4 * ["queue"]]
 
 
 def test_a_route_file_that_begins_at_seven_is_moved_to_the_warm_up(opened):

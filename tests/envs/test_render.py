@@ -80,6 +80,18 @@ def test_a_walker_on_a_crossing_appears_and_rings_tell_the_need(running):
     assert all(shows(map_of(after), LEVEL[level]) > 5 for level in levels)
 
 
+def test_somebody_whom_the_newest_picture_lacks_is_still_counted_on_the_crossing(running):
+    renderer, reader, lacking = make_renderer(SITE, running), StatusReader(running), 0
+    for _ in range(1200):
+        running.step()
+        frames = running.loop.observed.snapshot.frames
+        for frame, each in zip(frames, reader.read().crossings, strict=True):
+            assert (each.crossing_n > 0) >= (each.need_s > 0), "who has a need is on it"
+            lacking += each.need_s > 0 and not frame.on_crossing
+    assert lacking > 0
+    assert "queue" in renderer.ansi()
+
+
 def test_an_extension_fills_its_crossing_and_stands_in_the_panel_with_reason_and_maximum(running):
     renderer, reader = make_renderer(SITE, running), StatusReader(running)
     step_until(running, lambda: any(each.extension_s > 1 for each in reader.read().crossings))

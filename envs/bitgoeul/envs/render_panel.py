@@ -312,8 +312,8 @@ def text_panel(status: JunctionStatus) -> str:
     Returns
     -------
     Lines without colour codes: time and phases in service; each ring with its phases' lamps (`G`, `y`, `r`,
-    `*` flash) and seconds; each crossing with head, persons detected waiting and crossing, need, extension
-    of its maximum and the guard's reason; a bar of standing vehicles for each leg.
+    `*` flash) and seconds; each crossing with head, persons detected waiting, those believed crossing, need,
+    extension of its maximum and the guard's reason; a bar of standing vehicles for each leg.
     """
     letter = {"green": "G", "yellow": "y", "red": "r", "flash": "*"}
     warm = "" if status.is_warm else "  (warm-up)"
@@ -321,7 +321,8 @@ def text_panel(status: JunctionStatus) -> str:
     for number, ring in enumerate(by_ring(status.phases), start=1):
         cells = [f"{p.number:>2} {letter[p.lamp]} {p.elapsed_s:>4.0f} s" for p in ring]
         lines.append(f"ring {number}   " + "  |  ".join(cells))
-    lines.append("crossing  head          waiting  on  need    extension  reason")
+    if status.crossings:
+        lines.append("crossing  head          waiting  on  need    extension  reason")
     for each in status.crossings:
         need = f"{each.need_s:.0f} s" if each.need_s > 0 else "-"
         extension = f"{each.extension_s:.0f}/{each.extension_max_s:.0f} s"
