@@ -224,9 +224,10 @@ def bench_reset(*, site: str, hour: str, minutes: int, resets: int, as_json: boo
         f"reset without warm-up: {figures.reset_ms:.1f} ms, bare load: {figures.load_ms:.1f} ms, "
         f"{figures.times:.2f} times (target 1.5); warm-up: {figures.warmup_ms:.0f} ms"
     )
-    console.print(
-        f"memory: {figures.rss_mib:.0f} MiB, {figures.slope_kib:+.1f} KiB a reset over {resets} resets"
-    )
+    console.print(f"reset and warm-up: {figures.share:.1%} of an episode of {minutes} min under max-pressure")
+    is_known = math.isfinite(figures.slope_kib)
+    grows = f"{figures.slope_kib:+.1f} KiB a reset" if is_known else "too few for a slope"
+    console.print(f"memory: {figures.rss_mib:.0f} MiB, {resets} resets, {grows}")
 
 
 @bench.command(
