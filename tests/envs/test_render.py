@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bitgoeul.envs.render import Renderer, make_renderer
-from bitgoeul.envs.render_panel import LAMP, LEVEL, clock_words
-from bitgoeul.envs.status import StatusReader, need_level
+from bitgoeul.envs.render_panel import LAMP, LEVEL, clock_words, text_panel
+from bitgoeul.envs.status import JunctionStatus, PhaseStatus, StatusReader, need_level
 from bitgoeul.envs.world import RunSpec, build_driver, simulation
 from bitgoeul.sim_scenarios.catalog import load_site
 
@@ -119,6 +119,19 @@ def test_the_text_panel_names_every_phase_crossing_and_queue(running):
     assert [queue[1] for queue in queues] == [leg.id for leg in SITE.plan.legs]
     assert sum(int(queue[2]) for queue in queues) > 0
     assert "\x1b" not in text
+
+
+def test_no_line_of_text_is_longer_than_a_terminal_however_many_phases_a_ring_has():
+    phases = tuple(
+        PhaseStatus(number=n, ring=0, barrier=n, movements=(), lamp="red", elapsed_s=1000.0 * n)
+        for n in range(1, 11)
+    )
+    text = text_panel(
+        JunctionStatus(site="x", name="X", now_s=0.0, is_warm=True, phases=phases, crossings=(), queues=())
+    )
+    assert max(map(len, text.splitlines())) <= 80
+    assert [line.count("|") for line in text.splitlines()] == [0, 3, 3, 1]
+    assert all(f" {phase.number} r " in text for phase in phases)
 
 
 @pytest.mark.parametrize("backend", ["libsumo", "traci"])

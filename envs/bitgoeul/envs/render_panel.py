@@ -42,6 +42,8 @@ INDICATION_WORDS = {
     "dont_walk": "don't walk",
     "dark": "dark",
 }
+CELLS_N = 4
+"""So many phases stand in a line of text of 80 columns."""
 BAR_N = 20
 """Length of a queue's bar as text: standing vehicles beyond are not drawn."""
 
@@ -320,7 +322,9 @@ def text_panel(status: JunctionStatus) -> str:
     lines = [f"{status.site}  {clock_words(status.now_s)}  {status_line(status)}{warm}"]
     for number, ring in enumerate(by_ring(status.phases), start=1):
         cells = [f"{p.number:>2} {letter[p.lamp]} {p.elapsed_s:>4.0f} s" for p in ring]
-        lines.append(f"ring {number}   " + "  |  ".join(cells))
+        for first in range(0, len(cells), CELLS_N):
+            name = "" if first else f"ring {number}"
+            lines.append(f"{name:<9}" + "  |  ".join(cells[first : first + CELLS_N]))
     if status.crossings:
         lines.append("crossing  head          waiting  on  need    extension  reason")
     for each in status.crossings:
