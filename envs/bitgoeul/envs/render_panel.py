@@ -105,7 +105,8 @@ class Panel:
         top = size - self._bottom + 12 * unit
         if len(statuses) == 1:
             self._phases(statuses[0], top)
-            self._crossings(statuses[0].crossings, top)
+            if statuses[0].crossings:
+                self._crossings(statuses[0].crossings, top)
         else:
             self._junctions(statuses, top)
 
