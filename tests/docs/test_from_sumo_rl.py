@@ -8,25 +8,23 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from bitgoeul.envs.foreign import junction_env
+from bitgoeul.envs.options import EnvOptions
 from bitgoeul.envs.sumo_rl_csv import LATER, PEDESTRIANS, episode_file
 from bitgoeul.envs.sumo_rl_rewards import REWARDS
 from bitgoeul.sim_scenarios.build import build_network
 from bitgoeul.sim_scenarios.catalog import load_site
 from bitgoeul.sim_scenarios.demand import draw_trips, write_routes
 
-pytestmark = [
-    pytest.mark.sumo,
-    pytest.mark.skipif(find_spec("sumo_rl") is None, reason="sumo-rl is not installed"),
-]
-needs_options = pytest.mark.skipif(
-    find_spec("bitgoeul.envs.options") is None, reason="the environment has no `delta_time_s` yet"
-)
+pytestmark = pytest.mark.sumo
 
 PAGE = (Path(__file__).parents[2] / "docs" / "from-sumo-rl.md").read_text(encoding="utf-8")
 SITE = load_site("bukmun_5")
@@ -199,20 +197,17 @@ def test_their_lamps_are_what_the_page_says(theirs):
     assert shown(1) == figures(theirs["changes"], *theirs["residual"])
 
 
-@needs_options
 def test_our_script_makes_one_step_every_five_seconds_after_the_warm_up(ours, theirs):
     assert 300 + 5 * ours["steps"] == 5 * theirs["steps"]
     assert ours["dtype"] == theirs["dtype"]
 
 
-@needs_options
 def test_our_csv_begins_with_their_columns(ours, theirs, folder):
     own = columns(folder / "ours.csv")
     expected = columns(episode_file(folder / "theirs", 1))
     assert own == [*expected, *LATER, *PEDESTRIANS]
 
 
-@needs_options
 def test_both_have_had_the_same_vehicles_arrive(ours, theirs, folder):
     lines = (folder / "ours.csv").read_text(encoding="utf-8").splitlines()
     last = dict(zip(lines[0].split(","), map(float, lines[-1].split(",")), strict=True))
@@ -221,7 +216,6 @@ def test_both_have_had_the_same_vehicles_arrive(ours, theirs, folder):
     assert by_then == theirs["arrived"] > 200
 
 
-@needs_options
 def test_our_lamps_are_what_the_page_says(ours):
     phases, result = SITE.plan.phases, ours["result"]
     clear_s = min(phase.yellow_s + phase.red_clear_s for phase in phases)
@@ -258,30 +252,22 @@ def test_every_reward_of_theirs_is_in_the_table():
     assert named == set(REWARDS)
 
 
-@needs_options
 def test_every_option_of_ours_in_the_table_exists():
-    from dataclasses import fields
-
-    from bitgoeul.envs.options import EnvOptions
-
     known = {field.name for field in fields(EnvOptions)}
     named = {name for row in table_rows() for name in re.findall(r"`([a-z_]+)=", row[1])}
     assert named <= known
     assert {"minutes", "delta_time_s", "csv_path", "hour"} <= known
 
 
-@pytest.mark.skipif(find_spec("bitgoeul.envs.foreign") is None, reason="no foreign networks yet")
 def test_their_files_make_an_environment_of_ours(folder):
-    from bitgoeul.envs.foreign import junction_env
-
     made = junction_env(folder / "junction.net.xml", folder / "junction.rou.xml", minutes=1)
     _, info = made.reset(seed=1)
     assert info["seed"] == 1
     made.close()
 
 
-@pytest.mark.skipif(find_spec("bitgoeul.envs.corridor") is None, reason="no corridor yet")
-def test_the_corridor_is_where_the_page_says():
-    from bitgoeul.envs.corridor import corridor_env
-
-    assert callable(corridor_env)
+def test_every_name_of_ours_on_the_page_is_where_it_says():
+    named = set(re.findall(r"`(bitgoeul\.[a-z_.]+)\.([A-Za-z_]+)", PAGE))
+    assert {name for _, name in named} >= {"corridor_env", "junction_env", "episode_file"}
+    for module, name in named:
+        assert callable(getattr(import_module(module), name)), f"{module}.{name}"

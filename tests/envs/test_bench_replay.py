@@ -154,6 +154,10 @@ def test_resets_are_timed_without_their_warm_up():
     assert figures["slope_kib"] is None
     assert figures["times"] == pytest.approx(figures["reset_ms"] / figures["load_ms"])
     assert figures["rss_mib"] > 10
+    assert 0.3 < figures["share"] < 1, "five minutes of warm-up and one of the episode"
+    done = CliRunner().invoke(bench, ["reset", "--minutes", "1", "--resets", "1"], catch_exceptions=False)
+    assert "too few for a slope" in done.output
+    assert "% of an episode of 1 min" in done.output
 
 
 @pytest.mark.sumo

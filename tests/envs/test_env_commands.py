@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.cli import main
 from bitgoeul.controller.observe import CHOICE, CONTEXT, LIMIT, Observation
+from bitgoeul.envs.commands import bench
 from bitgoeul.envs.critic import CRITIC
 from bitgoeul.envs.env_commands import env
 from bitgoeul.envs.observing import flat
@@ -20,6 +21,13 @@ def output(*arguments):
     result = CliRunner().invoke(env, ["describe", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_no_line_of_the_list_of_commands_is_cut_off(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in (env, bench):
+        shown = CliRunner().invoke(group, ["--help"], catch_exceptions=False).output
+        assert "..." not in shown.split("Commands:")[1]
 
 
 def document(*arguments):
@@ -52,6 +60,7 @@ def test_the_document_has_each_actions_row_name_and_orders():
         "orders": "hold the present phases for 5 s; a walk goes on",
     }
     assert "first legal row" in told["mask"]
+    assert "service bound" in told["mask"]
 
 
 @pytest.mark.parametrize("site", ["bukmun_5", "bukmun_5_zone"])

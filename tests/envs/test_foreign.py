@@ -17,6 +17,7 @@ from bitgoeul.controller.policies import PolicyOptions, make_controller, parse_c
 from bitgoeul.envs.crossing import CrossingEnv
 from bitgoeul.envs.foreign import junction_env
 from bitgoeul.envs.layout import _kerb_by_side, crossing_layouts
+from bitgoeul.envs.render import make_renderer
 from bitgoeul.envs.world import JunctionDriver, Simulation
 from bitgoeul.sim_scenarios.build import netconvert_path
 from bitgoeul.sim_scenarios.catalog import load_site
@@ -205,9 +206,20 @@ def test_the_same_seed_gives_the_same_trace(tmp_path, opened):
     assert traces[0] == traces[1]
 
 
-def test_an_hour_is_refused_because_the_route_file_settles_it(tmp_path):
+def test_an_hour_is_refused_because_the_route_file_settles_it(opened):
     with pytest.raises(ValueError, match="hour"):
         junction_env(*bundled("single-intersection"), hour="peak")
+    env = opened(*bundled("single-intersection"), minutes=1)
+    with pytest.raises(ValueError, match="hour: the route file says who departs when"):
+        env.reset(seed=1, options={"hour": "peak"})
+
+
+def test_a_junction_without_crossings_has_no_table_of_them(opened):
+    env = opened(*bundled("single-intersection"), minutes=1, render_mode="ansi")
+    env.reset(seed=1)
+    right_of_the_phases = make_renderer(env.site, env.driver).rgb_array()[590:, 400:]
+    assert len(np.unique(right_of_the_phases.reshape(-1, 3), axis=0)) == 1
+    assert [line.split()[0] for line in env.render().splitlines()[1:]] == ["ring", *4 * ["queue"]]
 
 
 def test_a_route_file_that_begins_at_seven_is_moved_to_the_warm_up(opened):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bitgoeul.envs.render import Renderer, make_renderer
-from bitgoeul.envs.render_panel import LAMP, LEVEL, clock_words
-from bitgoeul.envs.status import StatusReader, need_level
+from bitgoeul.envs.render_panel import LAMP, LEVEL, clock_words, text_panel
+from bitgoeul.envs.status import JunctionStatus, PhaseStatus, StatusReader, need_level
 from bitgoeul.envs.world import RunSpec, build_driver, simulation
 from bitgoeul.sim_scenarios.catalog import load_site
 
@@ -80,6 +80,18 @@ def test_a_walker_on_a_crossing_appears_and_rings_tell_the_need(running):
     assert all(shows(map_of(after), LEVEL[level]) > 5 for level in levels)
 
 
+def test_somebody_whom_the_newest_picture_lacks_is_still_counted_on_the_crossing(running):
+    renderer, reader, lacking = make_renderer(SITE, running), StatusReader(running), 0
+    for _ in range(1200):
+        running.step()
+        frames = running.loop.observed.snapshot.frames
+        for frame, each in zip(frames, reader.read().crossings, strict=True):
+            assert (each.crossing_n > 0) >= (each.need_s > 0), "who has a need is on it"
+            lacking += each.need_s > 0 and not frame.on_crossing
+    assert lacking > 0
+    assert "queue" in renderer.ansi()
+
+
 def test_an_extension_fills_its_crossing_and_stands_in_the_panel_with_reason_and_maximum(running):
     renderer, reader = make_renderer(SITE, running), StatusReader(running)
     step_until(running, lambda: any(each.extension_s > 1 for each in reader.read().crossings))
@@ -107,6 +119,19 @@ def test_the_text_panel_names_every_phase_crossing_and_queue(running):
     assert [queue[1] for queue in queues] == [leg.id for leg in SITE.plan.legs]
     assert sum(int(queue[2]) for queue in queues) > 0
     assert "\x1b" not in text
+
+
+def test_no_line_of_text_is_longer_than_a_terminal_however_many_phases_a_ring_has():
+    phases = tuple(
+        PhaseStatus(number=n, ring=0, barrier=n, movements=(), lamp="red", elapsed_s=1000.0 * n)
+        for n in range(1, 11)
+    )
+    text = text_panel(
+        JunctionStatus(site="x", name="X", now_s=0.0, is_warm=True, phases=phases, crossings=(), queues=())
+    )
+    assert max(map(len, text.splitlines())) <= 80
+    assert [line.count("|") for line in text.splitlines()] == [0, 3, 3, 1]
+    assert all(f" {phase.number} r " in text for phase in phases)
 
 
 @pytest.mark.parametrize("backend", ["libsumo", "traci"])

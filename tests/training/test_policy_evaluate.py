@@ -29,6 +29,12 @@ def evaluated(capsys, *words):
     return json.loads(out)["rows"]
 
 
+def test_no_line_of_the_list_of_commands_is_cut_off(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = call(capsys, "policy", "--help")
+    assert "..." not in out.split("Commands:")[1]
+
+
 @pytest.mark.sumo
 def test_an_onnx_policy_is_run_beside_others_as_compare_runs_it(capsys, tmp_path):
     copy = tmp_path / "mine.onnx"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .bench_gym import ScriptedAgent
 from .bench_replay import Recorder
 from .bench_split import Stopwatch
 from .crossing import CrossingEnv
@@ -33,6 +34,7 @@ class ResetFigures:
     load_ms : median time of a bare load of the same runs, each right after its reset. [ms]
     warmup_ms : median time of the warm-up's steps. [ms]
     times : `reset_ms / load_ms`.
+    share : processor time of a reset and its warm-up, of that of a whole episode under max-pressure. [1]
     rss_mib : resident memory at the end. [MiB]
     slope_kib : growth of resident memory a reset, by a straight line through all but the first
         `SETTLING`; NaN for fewer than two points. [KiB]
@@ -43,6 +45,7 @@ class ResetFigures:
     load_ms: float
     warmup_ms: float
     times: float
+    share: float
     rss_mib: float
     slope_kib: float
 
@@ -83,6 +86,7 @@ def bench_reset(
             loads_ms.append(1e3 * (time.perf_counter() - began_s))
             if progress is not None:
                 progress((seed + 1) / resets)
+        share = reset_share(env, resets)
     finally:
         env.close()
     reset_ms, load_ms = statistics.median(resets_ms), statistics.median(loads_ms)
@@ -92,9 +96,25 @@ def bench_reset(
         load_ms=load_ms,
         warmup_ms=statistics.median(warmups_ms),
         times=reset_ms / load_ms,
+        share=share,
         rss_mib=rss_kib[-1] / 1024,
         slope_kib=slope(rss_kib[SETTLING:]),
     )
+
+
+def reset_share(env: CrossingEnv, seed: int) -> float:
+    """Return what a reset and its warm-up take of an episode's processor time. [1]
+
+    Parameters
+    ----------
+    env : on libsumo.
+    seed : of the episode.
+    """
+    agent, began_s = ScriptedAgent(env, seed), time.process_time()
+    agent.reset()
+    played_from_s = time.process_time()
+    agent.play()
+    return (played_from_s - began_s) / (time.process_time() - began_s)
 
 
 def slope(values: list[float]) -> float:

@@ -109,6 +109,7 @@ def bench() -> None:
 
 @bench.command(
     name="env",
+    short_help="A run with everything on, beside a bare replay of it.",
     epilog="Examples: bitgoeul bench env --minutes 30 --json; bitgoeul bench env --without detector,need; "
     "bitgoeul bench env --through environment; bitgoeul bench env --corridor bukmun_row",
 )
@@ -161,7 +162,11 @@ def bench_env(
     )
 
 
-@bench.command(name="workers", epilog="Example: bitgoeul bench workers --workers 8 --minutes 10 --json")
+@bench.command(
+    name="workers",
+    short_help="Several worker processes at once, beside one alone.",
+    epilog="Example: bitgoeul bench workers --workers 8 --minutes 10 --json",
+)
 @click.option("--site", default="bukmun_5", show_default=True)
 @click.option("--controller", default="eta", show_default=True)
 @click.option("--hour", default="peak", show_default=True)
@@ -186,7 +191,11 @@ def bench_workers(
     )
 
 
-@bench.command(name="reset", epilog="Example: bitgoeul bench reset --resets 500 --json")
+@bench.command(
+    name="reset",
+    short_help="A reset, beside a bare load of the same run; memory.",
+    epilog="Example: bitgoeul bench reset --resets 500 --json",
+)
 @click.option("--site", default="bukmun_5", show_default=True)
 @click.option("--hour", default="peak", show_default=True)
 @click.option("--minutes", default=60, show_default=True, type=click.IntRange(min=1), help="Of an episode.")
@@ -215,12 +224,17 @@ def bench_reset(*, site: str, hour: str, minutes: int, resets: int, as_json: boo
         f"reset without warm-up: {figures.reset_ms:.1f} ms, bare load: {figures.load_ms:.1f} ms, "
         f"{figures.times:.2f} times (target 1.5); warm-up: {figures.warmup_ms:.0f} ms"
     )
-    console.print(
-        f"memory: {figures.rss_mib:.0f} MiB, {figures.slope_kib:+.1f} KiB a reset over {resets} resets"
-    )
+    console.print(f"reset and warm-up: {figures.share:.1%} of an episode of {minutes} min under max-pressure")
+    is_known = math.isfinite(figures.slope_kib)
+    grows = f"{figures.slope_kib:+.1f} KiB a reset" if is_known else "too few for a slope"
+    console.print(f"memory: {figures.rss_mib:.0f} MiB, {resets} resets, {grows}")
 
 
-@bench.command(name="core", epilog="Example: bitgoeul bench core --minutes 5 --cabinets 10000 --json")
+@bench.command(
+    name="core",
+    short_help="The signal core, beside a dictionary and a SUMO step.",
+    epilog="Example: bitgoeul bench core --minutes 5 --cabinets 10000 --json",
+)
 @click.option("--site", default="bukmun_5", show_default=True)
 @click.option("--hour", default="peak", show_default=True)
 @click.option(

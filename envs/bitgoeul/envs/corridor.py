@@ -407,7 +407,7 @@ def _options(corridor: Corridor, given: Mapping[str, Any]) -> EnvOptions:
         raise TypeError(
             f"a corridor has no option {', '.join(refused)}: its steps are seconds of one episode"
         )
-    options = make_options(next(iter(corridor.sites.values())), given)
+    options = make_options(next(iter(corridor.sites.values())), given, without=NOT_HERE)
     options.load_site()
     return options
 

@@ -229,6 +229,8 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
             )
         if episode.variation != AS_STATED:
             raise ValueError("demand_factor and walker_mix: a route file is used as it is; leave them out")
+        if episode.hour != self.options.hour:
+            raise ValueError("hour: the route file says who departs when; leave it out")
         return None
 
     def _make_junction(self, episode: EpisodeDraw) -> None:

@@ -23,9 +23,10 @@ from .observing import FLAT_N
 
 MASK_RULE = (
     "A row's mask is 1 while its choice is legal: a stay, or a go to another pair of phases that the rings "
-    "reach moving forward inside the barrier group or by leaving it. While a phase has waited past its "
-    "forcing age, only choices that serve it are legal. Rows beyond the site's choices are never legal. An "
-    "illegal action is replaced by the first legal row and reported in info['illegal_action']."
+    "reach moving forward inside the barrier group or by leaving it, where every call is still served within "
+    "the plan's service bound. While a phase has waited past its forcing age, only choices that serve it are "
+    "legal. Rows beyond the site's choices are never legal. An illegal action is replaced by the first legal "
+    "row and reported in info['illegal_action']."
 )
 
 
@@ -35,8 +36,9 @@ def env() -> None:
 
 
 @env.command(
+    short_help="Print what an agent sees and may do at SITE.",
     epilog="Examples: `bitgoeul env describe bukmun_5` or "
-    "`bitgoeul env describe bukmun_5 --observation flat --json`"
+    "`bitgoeul env describe bukmun_5 --observation flat --json`",
 )
 @click.argument("site_name", metavar="SITE")
 @click.option("--observation", "form", default="dict", show_default=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -148,15 +148,17 @@ class EnvOptions:
         )
 
 
-def make_options(site: str | Path | Site, given: Mapping[str, Any]) -> EnvOptions:
-    """Return options from keywords.
+def make_options(
+    site: str | Path | Site, given: Mapping[str, Any], *, without: Collection[str] = ()
+) -> EnvOptions:
+    """Return options from keywords; those in `without` are not listed as known.
 
     Raises
     ------
     TypeError : an unknown option; the message lists those there are.
     ValueError : see `EnvOptions`.
     """
-    known = [field.name for field in fields(EnvOptions) if field.name != "site"]
+    known = [field.name for field in fields(EnvOptions) if field.name not in {"site", *without}]
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise TypeError(f"unknown option {', '.join(unknown)}; the options are {', '.join(known)}")

@@ -42,6 +42,8 @@ INDICATION_WORDS = {
     "dont_walk": "don't walk",
     "dark": "dark",
 }
+CELLS_N = 4
+"""So many phases stand in a line of text of 80 columns."""
 BAR_N = 20
 """Length of a queue's bar as text: standing vehicles beyond are not drawn."""
 
@@ -103,7 +105,8 @@ class Panel:
         top = size - self._bottom + 12 * unit
         if len(statuses) == 1:
             self._phases(statuses[0], top)
-            self._crossings(statuses[0].crossings, top)
+            if statuses[0].crossings:
+                self._crossings(statuses[0].crossings, top)
         else:
             self._junctions(statuses, top)
 
@@ -312,16 +315,19 @@ def text_panel(status: JunctionStatus) -> str:
     Returns
     -------
     Lines without colour codes: time and phases in service; each ring with its phases' lamps (`G`, `y`, `r`,
-    `*` flash) and seconds; each crossing with head, persons detected waiting and crossing, need, extension
-    of its maximum and the guard's reason; a bar of standing vehicles for each leg.
+    `*` flash) and seconds; each crossing with head, persons detected waiting, those believed crossing, need,
+    extension of its maximum and the guard's reason; a bar of standing vehicles for each leg.
     """
     letter = {"green": "G", "yellow": "y", "red": "r", "flash": "*"}
     warm = "" if status.is_warm else "  (warm-up)"
     lines = [f"{status.site}  {clock_words(status.now_s)}  {status_line(status)}{warm}"]
     for number, ring in enumerate(by_ring(status.phases), start=1):
         cells = [f"{p.number:>2} {letter[p.lamp]} {p.elapsed_s:>4.0f} s" for p in ring]
-        lines.append(f"ring {number}   " + "  |  ".join(cells))
-    lines.append("crossing  head          waiting  on  need    extension  reason")
+        for first in range(0, len(cells), CELLS_N):
+            name = "" if first else f"ring {number}"
+            lines.append(f"{name:<9}" + "  |  ".join(cells[first : first + CELLS_N]))
+    if status.crossings:
+        lines.append("crossing  head          waiting  on  need    extension  reason")
     for each in status.crossings:
         need = f"{each.need_s:.0f} s" if each.need_s > 0 else "-"
         extension = f"{each.extension_s:.0f}/{each.extension_max_s:.0f} s"

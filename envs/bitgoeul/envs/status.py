@@ -46,7 +46,8 @@ class CrossingStatus:
     crossing : crossing id.
     indication : of its head: `walk`, `clear`, `extend`, `dont_walk`, `dark`.
     countdown_s : of the head; None while it is dark. [s]
-    waiting_n, crossing_n : persons detected at its kerbs and on it.
+    waiting_n : persons in the newest picture of its kerbs.
+    crossing_n : persons believed on it: those whose need is told.
     need_s : until the last person detected is surely clear; 0 if nobody. [s]
     level : where the need ends: within clearance, yellow and red, within the extension's maximum, or beyond.
     extension_s : how long an extension has run; 0 while none runs. [s]
@@ -159,7 +160,7 @@ class StatusReader:
             indication=head.indication,
             countdown_s=head.countdown_s,
             waiting_n=len(frame.waiting),
-            crossing_n=len(frame.on_crossing),
+            crossing_n=len(loop.needs.people(index)),
             need_s=need_s,
             level=need_level(need_s, clear_in_s, maximum_s - extension_s),
             extension_s=extension_s,

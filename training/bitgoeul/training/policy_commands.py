@@ -25,7 +25,11 @@ def policy() -> None:
     """Export a trained policy, show where one came from, or run it on days of one's choice."""
 
 
-@policy.command(name="export", epilog="Example: bitgoeul policy export out/train/best.pt --out mine.onnx")
+@policy.command(
+    name="export",
+    short_help="Write the scorer in CHECKPOINT as an ONNX file.",
+    epilog="Example: bitgoeul policy export out/train/best.pt --out mine.onnx",
+)
 @click.argument("checkpoint", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--out",
@@ -45,7 +49,11 @@ def export(checkpoint: Path, out: Path | None) -> None:
     click.echo(f"{target}: {target.stat().st_size / 1000:.1f} kB, weights {about['weights_sha256'][:16]}")
 
 
-@policy.command(name="show", epilog="Example: bitgoeul policy show out/train/policy.onnx --json")
+@policy.command(
+    name="show",
+    short_help="Show what a policy FILE was made for and by.",
+    epilog="Example: bitgoeul policy show out/train/policy.onnx --json",
+)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(file: Path, as_json: bool) -> None:
@@ -68,6 +76,7 @@ def show(file: Path, as_json: bool) -> None:
 
 @policy.command(
     name="evaluate",
+    short_help="Run a policy FILE behind the guard at each SITE.",
     epilog="Example: bitgoeul policy evaluate out/train/policy.onnx bukmun_5 --beside fixed,eta --seeds 8",
 )
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -85,7 +94,7 @@ def show(file: Path, as_json: bool) -> None:
 )
 @click.option("--detector", default="camera_day", show_default=True, help="How well walkers are seen.")
 @click.option(
-    "--delta-time", "delta_time_s", type=float, help="Of a .zip: seconds a step. [default: decision events]"
+    "--delta-time", "delta_time_s", type=float, help="Of a .zip: seconds a step.  [default: decision events]"
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes at once.  [default: all processors]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the table.")
