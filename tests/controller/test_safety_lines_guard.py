@@ -150,11 +150,54 @@ def test_orders_that_passed_are_asked_about_again_when_the_time_in_hand_is_over(
 
 def test_a_walk_omit_is_put_aside_for_an_old_walk():
     # 18 s until green without walk, then a round of all, 63.2 + 101.1 s: 115.7 s of age with 2 s in hand.
-    watched, omit = Bound(), Commands(ped_omit=mask(4), pattern=PATTERN_FREE)
+    watched, omit = Bound(), Commands(ped_omit=mask(2, 4, 6), pattern=PATTERN_FREE)
     watched.follow(0, seen=frames(0, waiting=WALKER))
     assert watched.bound.reviewed(omit, 1157, THROUGH) is omit
     forced = Commands(force_off=EVERY, vehicle_call=mask(4), ped_call=mask(4), pattern=PATTERN_FREE)
     assert watched.bound.reviewed(omit, 1158, THROUGH) == forced
+
+
+AGAIN = [
+    Commands(vehicle_call=mask(3)),  # the plan's own pattern
+    Commands(phase_omit=mask(1, 2, 3, 5, 6, 7), pattern=PATTERN_FREE),  # nobody else is demanded
+]
+
+
+@pytest.mark.parametrize("orders", AGAIN, ids=["pattern", "omits"])
+def test_walk_is_not_lit_once_more_where_that_would_take_too_long(orders):
+    # 4 may be clear in 7 s; lit once more it takes 15 s of walk, 27 s, 36.1 s, 7 s and 4 s: 89.1 s, then 3's
+    # group is over, and 51.2 s of 2 and 6 come before 1.
+    watched = Bound()
+    watched.follow(0, SIDE, calls=Calls(vehicle=mask(1)))
+    assert watched.bound.reviewed(orders, 400, SIDE) is orders
+    kept = watched.bound.reviewed(orders, 1500, SIDE)
+    assert kept.ped_omit == mask(4, 8)
+    assert (kept.phase_omit, kept.force_off, kept.pattern) == (orders.phase_omit, 0, orders.pattern)
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        Commands(hold=mask(4, 8)),
+        Commands(force_off=mask(4, 8), pattern=PATTERN_FREE, vehicle_call=mask(1)),
+        Commands(force_off=mask(4, 8), vehicle_call=mask(3)),
+    ],
+    ids=["held", "leaving", "forced off"],
+)
+def test_orders_that_light_no_second_walk_stay_as_they_are(orders):
+    watched = Bound()
+    watched.follow(0, SIDE, calls=Calls(vehicle=mask(1)))
+    assert watched.bound.reviewed(orders, 1500, SIDE).ped_omit == 0
+
+
+def test_a_second_walk_in_a_green_counts_from_its_own_start():
+    watched = Bound()
+    watched.follow(100, Lamps(green=mask(4, 8)))
+    walk = Lamps(green=mask(4, 8), walk=mask(4, 8))
+    watched.follow(700, walk)
+    assert watched.left_s(3, 700, walk) == pytest.approx(89.1)
+    assert watched.left_s(3, 800, walk) == pytest.approx(79.1)
+    assert watched.left_s(3, 1000, walk) == pytest.approx(74.1)  # perhaps it rests
 
 
 def test_the_last_all_red_of_a_group_counts():
