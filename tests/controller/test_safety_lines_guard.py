@@ -200,6 +200,15 @@ def test_a_second_walk_in_a_green_counts_from_its_own_start():
     assert watched.left_s(3, 1000, walk) == pytest.approx(74.1)  # perhaps it rests
 
 
+def test_a_phase_that_begins_before_the_other_ring_is_settled_may_rest_in_walk():
+    # 8 is 42 s, 36.1 s, 7 s and 4 s at its longest; its walk is lit until the other ring gets there.
+    times = Bound().bound._times
+    began, resting = (
+        times.fresh(1, (0, 8), rests=rests).rings[1].after(60.0).left_s for rests in (False, True)
+    )
+    assert (began, resting) == (pytest.approx(29.1), pytest.approx(74.1))
+
+
 def test_the_last_all_red_of_a_group_counts():
     # 4 has just started: 42 s, 36.1 s of extension, 7 s, 3 s of last red and 1 s of ticks.
     watched = Bound()

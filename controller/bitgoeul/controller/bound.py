@@ -392,7 +392,7 @@ class ServiceBound:
     ) -> bool:
         """Tell the same of a go inside the barrier group: some rings go on, each when it can; others stay."""
         times, barrier = self._times, position.barrier
-        fresh = times.fresh(barrier, phases)
+        fresh = times.fresh(barrier, phases, rests=True)
         moves = [bool(number and moving & phase_bit(number)) for number in phases]
         pairs = list(zip(position.rings, moves, strict=True))
         last_s = max((own.left_s for own, moved in pairs if moved), default=0.0)

@@ -239,8 +239,14 @@ class ServiceTimes:
                     left_s = max(left_s, after_walk_s)
         return max(left_s, 0.0)
 
-    def fresh(self, barrier: int, phases: tuple[int, ...]) -> Position:
-        """Return the position in which these phases begin: one per ring, 0 where it rests."""
+    def fresh(self, barrier: int, phases: tuple[int, ...], *, rests: bool = False) -> Position:
+        """Return the position in which these phases begin: one per ring, 0 where it rests.
+
+        Parameters
+        ----------
+        barrier, phases : where the rings begin.
+        rests : walk is lit until every ring is settled.
+        """
         return Position(
             barrier,
             tuple(
@@ -248,7 +254,7 @@ class ServiceTimes:
                     n,
                     self.rings[ring][barrier].index(n),
                     self.service_s[n],
-                    self._clear_s[n] + self._late_s[n],
+                    self._after_walk_s[n] if rests else self._clear_s[n] + self._late_s[n],
                 )
                 if n
                 else Stretch(0, -1, 0.0)
