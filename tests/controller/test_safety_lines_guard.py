@@ -15,6 +15,7 @@ from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame, Snapshot, Tra
 from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.need import NeedEstimator
 from bitgoeul.controller.plan import SitePlan, checked_plan, load_plan
+from bitgoeul.controller.serving import ServiceTimes
 from bitgoeul.controller.signals import (
     NO_CALLS,
     NO_COMMANDS,
@@ -198,6 +199,16 @@ def test_a_second_walk_in_a_green_counts_from_its_own_start():
     assert watched.left_s(3, 700, walk) == pytest.approx(89.1)
     assert watched.left_s(3, 800, walk) == pytest.approx(79.1)
     assert watched.left_s(3, 1000, walk) == pytest.approx(74.1)  # perhaps it rests
+
+
+def test_times_that_end_between_ticks_are_seen_late_twice_more():
+    phases = tuple(
+        phase.model_copy(update={"yellow_s": 5.1}) if phase.number == 4 else phase for phase in PLAN.phases
+    )
+    plan = PLAN.model_copy(update={"phases": phases})
+    services_s = ServiceTimes(plan, SignalClocks(plan)).service_s
+    assert services_s[4] == pytest.approx(89.1 + 0.1 + 1.0)
+    assert services_s[8] == pytest.approx(89.1)
 
 
 def test_a_phase_that_begins_before_the_other_ring_is_settled_may_rest_in_walk():

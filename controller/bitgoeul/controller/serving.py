@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .clocks import NOT_YET_DS, CrossingService, SignalClocks
-from .plan import SitePlan
+from .plan import Phase, SitePlan
 from .signals import Lamps, phase_bit
+from .timing import to_ds
 from .timing_checks import least_service_s
 
 LAST_RED_S = 3.0
 """More all-red at the maximum with a person still there. [s]"""
 TICKS_S = 1.0
 """An extension and its last all-red each end on a tick: so much later at most. [s]"""
+TICK_DS = 5
+"""Where clearance, yellow and red do not end on a tick, two more moments are seen late. [0.1 s]"""
 
 
 def longest_service_s(plan: SitePlan, number: int) -> float:
@@ -28,6 +31,13 @@ def group_lengths_s(plan: SitePlan) -> tuple[float, ...]:
         max(sum(longest_service_s(plan, number) for number in ring[barrier]) for ring in plan.rings)
         for barrier in range(len(plan.rings[0]))
     )
+
+
+def _ticks_s(phase: Phase) -> float:
+    """Return by how much a phase's extension and last all-red may end late for ticks. [s]"""
+    green_s = least_service_s(phase)
+    is_on_tick = all(to_ds(s) % TICK_DS == 0 for s in (green_s, phase.yellow_s, phase.red_clear_s))
+    return TICKS_S if is_on_tick else 2 * TICKS_S
 
 
 class Stretch(NamedTuple):
@@ -98,7 +108,7 @@ class ServiceTimes:
             given_s = (plan.extension_max_s(c) if extension_max_s is None else extension_max_s
                        for c in phase.crossings)  # fmt: skip
             extension_s = max(given_s, default=0.0)
-            late_s = LAST_RED_S + TICKS_S if phase.crossings else 0.0
+            late_s = LAST_RED_S + _ticks_s(phase) if phase.crossings else 0.0
             clear_s = phase.yellow_s + max(phase.red_clear_s, phase.red_revert_s)
             self._clear_s[phase.number], self._late_s[phase.number] = clear_s, late_s
             self._after_walk_s[phase.number] = phase.ped_clear_s + extension_s + clear_s + late_s
