@@ -182,7 +182,8 @@ def test_no_choice_is_due_while_a_ring_is_in_red_clearance():
     found = shown(REFERENCE, (100, (3, 7), ()), (300, (4, 8), ()), (900, (4,), (8,)), (950, (4,), ()))
     rules = ChoiceRules(REFERENCE)
     assert not rules.is_settled(later(found, 970))
-    assert rules.is_settled(later(found, 971))
+    assert not rules.is_settled(later(found, 1400))  # held red, for people
+    assert rules.is_settled(later(found, 1501))  # longer than any: the ring rests
 
 
 def test_a_ring_at_rest_keeps_no_choice_from_being_due():

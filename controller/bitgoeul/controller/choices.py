@@ -17,6 +17,9 @@ STAY_S: tuple[int, ...] = (2, 5)
 N_MAX = 24
 """Rows of the padded choice table: 2 stays and up to 22 pairs (8 for a dual ring of 8 phases)."""
 
+LONGEST_RED_DS = 600
+"""A red clearance inside a barrier group is held no longer: a ring dark for longer rests. [0.1 s]"""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -82,6 +85,9 @@ class ChoiceRules:
         self._walk_ds = {phase.number: to_ds(phase.walk_s) for phase in plan.phases}
         self._clear_ds = {phase.number: to_ds(phase.yellow_s + phase.red_clear_s) for phase in plan.phases}
         self._rings = tuple(phase_mask(n for numbers in ring for n in numbers) for ring in plan.rings)
+        self._barriers = tuple(
+            phase_mask(n for numbers in group for n in numbers) for group in zip(*plan.rings, strict=True)
+        )
         self._force_after_ds = to_ds(forcing_age_s(plan))
 
     @property
@@ -112,15 +118,24 @@ class ChoiceRules:
         return True
 
     def _is_clearing(self, situation: Situation) -> bool:
-        """Tell whether a ring without a green is in yellow or red clearance, not at rest."""
+        """Tell whether a ring without a green is in red clearance, held for people perhaps, not at rest.
+
+        A ring at rest has served nothing since its barrier group was entered.
+        """
         now_ds, green = situation.snapshot.now_ds, situation.snapshot.lamps.green
         dark = sum(ring for ring in self._rings if not ring & green)
-        return bool(dark) and any(
-            clock.bit & dark
-            and clock.green_ended_ds
-            and now_ds - clock.green_ended_ds <= self._clear_ds[number]
-            for number, clock in situation.clocks.phases.items()
-        )
+        if not dark:
+            return False
+        clocks = situation.clocks.phases.values()
+        here = self._barriers[self._places[min(phases_in(green))][1]]
+        left_ds = max((clock.green_ended_ds for clock in clocks if not clock.bit & here), default=now_ds)
+        for clock in clocks:
+            if clock.bit & dark and clock.green_ended_ds:
+                ended_ds = now_ds - clock.green_ended_ds
+                is_of_this_visit = clock.bit & here and clock.green_ended_ds > left_ds
+                if ended_ds <= (LONGEST_RED_DS if is_of_this_visit else self._clear_ds[clock.phase]):
+                    return True
+        return False
 
     def forced_phase(self, situation: Situation) -> int:
         """Return the phase whose call has waited longest past the forcing age, or 0."""
