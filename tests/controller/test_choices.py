@@ -199,6 +199,19 @@ def test_a_ring_at_rest_keeps_no_choice_from_being_due():
     assert ChoiceRules(REFERENCE).is_settled(found)
 
 
+def test_a_ring_at_rest_lets_the_other_go_on_alone():
+    found = shown(
+        REFERENCE,
+        (100, (4, 8), ()),
+        (300, (), (4, 8)),
+        (370, (2,), ()),
+        (600, (), (2,)),
+        (660, (1,), ()),
+        (800, (1,), ()),
+    )
+    assert ChoiceRules(REFERENCE).is_settled(found)
+
+
 def conditional(number):
     """Return the reference plan with a conditional phase."""
     phases = tuple(

@@ -15,7 +15,7 @@ from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame, Snapshot, Tra
 from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.need import NeedEstimator
 from bitgoeul.controller.plan import SitePlan, checked_plan, load_plan
-from bitgoeul.controller.serving import ServiceTimes
+from bitgoeul.controller.serving import Position, ServiceTimes, Stretch
 from bitgoeul.controller.signals import (
     NO_CALLS,
     NO_COMMANDS,
@@ -209,6 +209,42 @@ def test_times_that_end_between_ticks_are_seen_late_twice_more():
     services_s = ServiceTimes(plan, SignalClocks(plan)).service_s
     assert services_s[4] == pytest.approx(89.1 + 0.1 + 1.0)
     assert services_s[8] == pytest.approx(89.1)
+
+
+def test_a_conditional_service_makes_its_group_last_longer():
+    # 4, which stands before 3 in its ring, may be served again: 89.1 s more.
+    phases = tuple(
+        phase.model_copy(update={"conditional_service": phase.number == 4}) for phase in PLAN.phases
+    )
+    plan = PLAN.model_copy(update={"phases": phases})
+    plain, longer = (ServiceTimes(each, SignalClocks(PLAN)).groups_s for each in (PLAN, plan))
+    assert longer == (pytest.approx(plain[0]), pytest.approx(plain[1] + 89.1))
+
+
+def test_a_call_that_came_after_its_ring_had_ended_its_green_may_wait_a_round():
+    times = ServiceTimes(PLAN, SignalClocks(PLAN))
+    clearing = Stretch(2, 0, 3.0, ended_ds=600), Stretch(6, 0, 3.0, ended_ds=600)
+    position = Position(0, clearing)
+    assert times.in_order_s(1, position, 600) == pytest.approx(3.0)
+    assert times.in_order_s(1, position, 601) == pytest.approx(3.0 + 12.0 + 101.1 + 51.2)
+
+
+def test_a_phase_passed_over_waits_a_round():
+    times = ServiceTimes(PLAN, SignalClocks(PLAN))
+    clearing = Stretch(2, 0, 3.0, skipped=mask(1), ended_ds=600), Stretch(6, 0, 3.0, ended_ds=600)
+    assert times.in_order_s(1, Position(0, clearing), 500) == pytest.approx(3.0 + 12.0 + 101.1 + 51.2)
+
+
+def test_orders_that_pass_a_call_over_are_put_aside_in_time():
+    # 1 is next in its ring; from 4 and 8 on it takes a round.
+    watched = Bound()
+    watched.follow(0, calls=Calls(vehicle=mask(1)))
+    leave = Commands(
+        force_off=mask(2, 6), phase_omit=mask(1, 3, 5, 7), vehicle_call=mask(4, 8), pattern=PATTERN_FREE
+    )
+    assert watched.bound.reviewed(leave, 1000, THROUGH) is leave
+    forced = Commands(force_off=EVERY, vehicle_call=mask(1), pattern=PATTERN_FREE)
+    assert watched.bound.reviewed(leave, 1500, THROUGH) == forced
 
 
 def test_a_phase_that_begins_before_the_other_ring_is_settled_may_rest_in_walk():
