@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bitgoeul.controller.bound import ServiceBound
 from bitgoeul.controller.choices import N_MAX, ChoiceRules, list_choices
 from bitgoeul.controller.clocks import SignalClocks
 from bitgoeul.controller.core import SignalCore
@@ -155,6 +156,96 @@ def test_no_choice_is_legal_when_only_the_order_of_the_rings_is_in_time():
 )
 def test_a_choice_is_due_when_every_minimum_is_served(green, given, is_settled):
     assert ChoiceRules(REFERENCE).is_settled(situation(REFERENCE, green, **given)) is is_settled
+
+
+def shown(plan, *lamps):
+    """Return the situation after these lamps, each from its moment on: (moment [0.1 s], lamps)."""
+    found = situation(plan, ())
+    found.clocks = SignalClocks(plan)
+    for at_ds, greens, yellows in lamps:
+        found.clocks.follow(at_ds, Lamps(green=phase_mask(greens), yellow=phase_mask(yellows)))
+    at_ds, greens, yellows = lamps[-1]
+    found.snapshot = found.snapshot._replace(
+        now_ds=at_ds, lamps=Lamps(green=phase_mask(greens), yellow=phase_mask(yellows))
+    )
+    found.bound = ServiceBound(plan, found.clocks)
+    return found
+
+
+def later(found, at_ds):
+    found.snapshot = found.snapshot._replace(now_ds=at_ds)
+    return found
+
+
+def test_no_choice_is_due_while_a_ring_is_in_red_clearance():
+    # 8 has 5 s of yellow and 2 s of red; what follows it is chosen already.
+    found = shown(REFERENCE, (100, (3, 7), ()), (300, (4, 8), ()), (900, (4,), (8,)), (950, (4,), ()))
+    rules = ChoiceRules(REFERENCE)
+    assert not rules.is_settled(later(found, 970))
+    assert not rules.is_settled(later(found, 1400))  # held red, for people
+    assert rules.is_settled(later(found, 1501))  # longer than any: the ring rests
+
+
+def test_a_ring_at_rest_keeps_no_choice_from_being_due():
+    found = shown(
+        REFERENCE,
+        (100, (2, 6), ()),
+        (300, (), (2, 6)),
+        (360, (4, 8), ()),
+        (900, (), (4, 8)),
+        (970, (2,), ()),
+        (1300, (2,), ()),
+    )
+    assert ChoiceRules(REFERENCE).is_settled(found)
+
+
+def test_a_ring_at_rest_lets_the_other_go_on_alone():
+    found = shown(
+        REFERENCE,
+        (100, (4, 8), ()),
+        (300, (), (4, 8)),
+        (370, (2,), ()),
+        (600, (), (2,)),
+        (660, (1,), ()),
+        (800, (1,), ()),
+    )
+    assert ChoiceRules(REFERENCE).is_settled(found)
+
+
+def conditional(number):
+    """Return the reference plan with a conditional phase."""
+    phases = tuple(
+        phase.model_copy(update={"conditional_service": phase.number == number}) for phase in REFERENCE.phases
+    )
+    return REFERENCE.model_copy(update={"phases": phases, "rings": (((1, 2), (3, 4)), ((5, 6), (7, 8)))})
+
+
+def test_a_conditional_service_is_followed_by_nothing_before_the_barrier():
+    plan = conditional(1)
+    rules = ChoiceRules(plan)
+    through = choice(rules, "go 2+6")
+    first = shown(plan, (100, (4, 8), ()), (300, (), (4, 8)), (370, (1, 6), ()))
+    assert not rules.is_out_of_reach(through, first)
+    again = shown(
+        plan,
+        (100, (4, 8), ()),
+        (300, (), (4, 8)),
+        (370, (2, 6), ()),
+        (600, (6,), (2,)),
+        (660, (1, 6), ()),
+    )
+    assert rules.is_out_of_reach(through, again)
+    assert not rules.legal(again)[rules.choices.index(through)]
+    assert rules.legal(again)[rules.choices.index(choice(rules, "go 4+8"))]
+
+
+def test_a_conditional_service_is_known_by_a_green_beside_it():
+    # A red held for 9 s between the two; and a group entered anew.
+    plan = conditional(1)
+    late = shown(plan, (100, (4, 8), ()), (370, (2, 6), ()), (600, (6,), (2,)), (750, (1, 6), ()))
+    assert late.bound.is_once_more(1)
+    anew = shown(plan, (100, (4, 8), ()), (370, (2, 6), ()), (600, (), (2, 6)), (660, (1, 5), ()))
+    assert not anew.bound.is_once_more(1)
 
 
 def test_a_stay_holds_what_is_green_and_its_walk():

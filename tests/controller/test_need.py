@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES, CrossingRequest, Frame, Track, Zone
-from bitgoeul.controller.need import NeedEstimator, Noise, Person
+from bitgoeul.controller.need import MOST_WAITING, NeedEstimator, Noise, Person
 from bitgoeul.controller.plan import load_plan
 from bitgoeul.controller.walking import lognormal_parameters
 
@@ -51,6 +51,31 @@ def test_an_empty_crossing_needs_nothing():
     assert needs.need(XW, 0) == 0.0
     assert needs.is_clear_within(XW, 0, 0.0)
     assert not needs.people(XW)
+
+
+def test_a_picture_that_cannot_be_followed_fails_once():
+    needs = NeedEstimator(PLAN)
+    needs.update(frames(0, track(None)))
+    needs.update(frames(5, track(10.0, at_ds=5, name="q"), crossing=XE))
+    with pytest.raises(TypeError):
+        needs.need(XW, 5)
+    needs.update(frames(10, track(9.5, at_ds=10, name="q"), crossing=XE))
+    assert [person.track.id for person in needs.people(XE)] == ["q"]
+
+
+def test_when_one_asks_makes_no_difference_to_the_need():
+    # Late, doubled, out of order and blind pictures; asked in every tick, and after forty.
+    pictures, length_m = [], 35.0
+    for at_ds in (0, 5, 5, 15, 10, 20, 20, 30, 25, 35, 45, 40, *range(50, 150, 5)):
+        seen = [track(length_m - at_ds / 12, at_ds=at_ds)] if at_ds % 35 else []
+        pictures.append(frames(at_ds, *seen, is_healthy=at_ds % 25 > 0))
+    often, seldom = NeedEstimator(PLAN), NeedEstimator(PLAN)
+    for place, picture in enumerate(pictures):
+        often.update(picture)
+        often.need(XW, 10 * place)
+        seldom.update(picture)
+        assert len(seldom._waiting) <= MOST_WAITING
+    assert seldom.need(XW, 200) == often.need(XW, 200) > 0
 
 
 def test_people_count_on_their_own_crossing_only():

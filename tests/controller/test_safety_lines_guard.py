@@ -15,6 +15,7 @@ from bitgoeul.controller.detection import MOBILITY_CLASSES, Frame, Snapshot, Tra
 from bitgoeul.controller.guard import Guard
 from bitgoeul.controller.need import NeedEstimator
 from bitgoeul.controller.plan import SitePlan, checked_plan, load_plan
+from bitgoeul.controller.serving import Position, ServiceTimes, Stretch
 from bitgoeul.controller.signals import (
     NO_CALLS,
     NO_COMMANDS,
@@ -150,11 +151,109 @@ def test_orders_that_passed_are_asked_about_again_when_the_time_in_hand_is_over(
 
 def test_a_walk_omit_is_put_aside_for_an_old_walk():
     # 18 s until green without walk, then a round of all, 63.2 + 101.1 s: 115.7 s of age with 2 s in hand.
-    watched, omit = Bound(), Commands(ped_omit=mask(4), pattern=PATTERN_FREE)
+    watched, omit = Bound(), Commands(ped_omit=mask(2, 4, 6), pattern=PATTERN_FREE)
     watched.follow(0, seen=frames(0, waiting=WALKER))
     assert watched.bound.reviewed(omit, 1157, THROUGH) is omit
     forced = Commands(force_off=EVERY, vehicle_call=mask(4), ped_call=mask(4), pattern=PATTERN_FREE)
     assert watched.bound.reviewed(omit, 1158, THROUGH) == forced
+
+
+AGAIN = [
+    Commands(vehicle_call=mask(3)),  # the plan's own pattern
+    Commands(phase_omit=mask(1, 2, 3, 5, 6, 7), pattern=PATTERN_FREE),  # nobody else is demanded
+]
+
+
+@pytest.mark.parametrize("orders", AGAIN, ids=["pattern", "omits"])
+def test_walk_is_not_lit_once_more_where_that_would_take_too_long(orders):
+    # 4 may be clear in 7 s; lit once more it takes 15 s of walk, 27 s, 36.1 s, 7 s and 4 s: 89.1 s, then 3's
+    # group is over, and 51.2 s of 2 and 6 come before 1.
+    watched = Bound()
+    watched.follow(0, SIDE, calls=Calls(vehicle=mask(1)))
+    assert watched.bound.reviewed(orders, 400, SIDE) is orders
+    kept = watched.bound.reviewed(orders, 1500, SIDE)
+    assert kept.ped_omit == mask(4, 8)
+    assert (kept.phase_omit, kept.force_off, kept.pattern) == (orders.phase_omit, 0, orders.pattern)
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        Commands(hold=mask(4, 8)),
+        Commands(force_off=mask(4, 8), pattern=PATTERN_FREE, vehicle_call=mask(1)),
+        Commands(force_off=mask(4, 8), vehicle_call=mask(3)),
+    ],
+    ids=["held", "leaving", "forced off"],
+)
+def test_orders_that_light_no_second_walk_stay_as_they_are(orders):
+    watched = Bound()
+    watched.follow(0, SIDE, calls=Calls(vehicle=mask(1)))
+    assert watched.bound.reviewed(orders, 1500, SIDE).ped_omit == 0
+
+
+def test_a_second_walk_in_a_green_counts_from_its_own_start():
+    watched = Bound()
+    watched.follow(100, Lamps(green=mask(4, 8)))
+    walk = Lamps(green=mask(4, 8), walk=mask(4, 8))
+    watched.follow(700, walk)
+    assert watched.left_s(3, 700, walk) == pytest.approx(89.1)
+    assert watched.left_s(3, 800, walk) == pytest.approx(79.1)
+    assert watched.left_s(3, 1000, walk) == pytest.approx(74.1)  # perhaps it rests
+
+
+def test_times_that_end_between_ticks_are_seen_late_twice_more():
+    phases = tuple(
+        phase.model_copy(update={"yellow_s": 5.1}) if phase.number == 4 else phase for phase in PLAN.phases
+    )
+    plan = PLAN.model_copy(update={"phases": phases})
+    services_s = ServiceTimes(plan, SignalClocks(plan)).service_s
+    assert services_s[4] == pytest.approx(89.1 + 0.1 + 1.0)
+    assert services_s[8] == pytest.approx(89.1)
+
+
+def test_a_conditional_service_makes_its_group_last_longer():
+    # 4, which stands before 3 in its ring, may be served again: 89.1 s more.
+    phases = tuple(
+        phase.model_copy(update={"conditional_service": phase.number == 4}) for phase in PLAN.phases
+    )
+    plan = PLAN.model_copy(update={"phases": phases})
+    plain, longer = (ServiceTimes(each, SignalClocks(PLAN)).groups_s for each in (PLAN, plan))
+    assert longer == (pytest.approx(plain[0]), pytest.approx(plain[1] + 89.1))
+
+
+def test_a_call_that_came_after_its_ring_had_ended_its_green_may_wait_a_round():
+    times = ServiceTimes(PLAN, SignalClocks(PLAN))
+    clearing = Stretch(2, 0, 3.0, ended_ds=600), Stretch(6, 0, 3.0, ended_ds=600)
+    position = Position(0, clearing)
+    assert times.in_order_s(1, position, 600) == pytest.approx(3.0)
+    assert times.in_order_s(1, position, 601) == pytest.approx(3.0 + 12.0 + 101.1 + 51.2)
+
+
+def test_a_phase_passed_over_waits_a_round():
+    times = ServiceTimes(PLAN, SignalClocks(PLAN))
+    clearing = Stretch(2, 0, 3.0, skipped=mask(1), ended_ds=600), Stretch(6, 0, 3.0, ended_ds=600)
+    assert times.in_order_s(1, Position(0, clearing), 500) == pytest.approx(3.0 + 12.0 + 101.1 + 51.2)
+
+
+def test_orders_that_pass_a_call_over_are_put_aside_in_time():
+    # 1 is next in its ring; from 4 and 8 on it takes a round.
+    watched = Bound()
+    watched.follow(0, calls=Calls(vehicle=mask(1)))
+    leave = Commands(
+        force_off=mask(2, 6), phase_omit=mask(1, 3, 5, 7), vehicle_call=mask(4, 8), pattern=PATTERN_FREE
+    )
+    assert watched.bound.reviewed(leave, 1000, THROUGH) is leave
+    forced = Commands(force_off=EVERY, vehicle_call=mask(1), pattern=PATTERN_FREE)
+    assert watched.bound.reviewed(leave, 1500, THROUGH) == forced
+
+
+def test_a_phase_that_begins_before_the_other_ring_is_settled_may_rest_in_walk():
+    # 8 is 42 s, 36.1 s, 7 s and 4 s at its longest; its walk is lit until the other ring gets there.
+    times = Bound().bound._times
+    began, resting = (
+        times.fresh(1, (0, 8), rests=rests).rings[1].after(60.0).left_s for rests in (False, True)
+    )
+    assert (began, resting) == (pytest.approx(29.1), pytest.approx(74.1))
 
 
 def test_the_last_all_red_of_a_group_counts():

@@ -41,7 +41,18 @@ COPIED = (
     "docs",
     "pyproject.toml",
 )
-FIRST = ("safety_lines", "safety_lines_guard", "core", "guard", "clocks", "need", "monitor", "timing")
+FIRST = (
+    "safety_lines",
+    "safety_lines_guard",
+    "core",
+    "guard",
+    "clocks",
+    "need",
+    "monitor",
+    "timing",
+    "choices",
+    "overrides",
+)
 """Controller tests that are quick and notice most: asked first, and alone."""
 ALL = ("tests/controller", "tests/laws")
 RESULTS = ROOT / "out" / "mutations.json"

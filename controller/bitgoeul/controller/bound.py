@@ -41,6 +41,8 @@ MARGIN_S = 2.0
 """Orders are put aside so long before it would be too late: ticks. [s]"""
 FORESIGHT_S = 1.0
 """A choice is legal if it passes with so much more in hand: lamps are read on ticks. [s]"""
+LEAD_TICKS_S = 1.0
+"""More than that where walk and green do not begin together. [s]"""
 LEAST_SLACK_DS = 1
 """Orders that passed are asked about again after this long at the earliest. [0.1 s]"""
 
@@ -86,11 +88,12 @@ class ServiceBound:
         self._all = phase_mask(plan.phase_numbers)
         self._recalled = phase_mask(p.number for p in plan.phases if p.vehicle_recall in ("min", "max"))
         self._walk_recalled = phase_mask(p.number for p in plan.phases if p.ped_recall)
+        self._has_walk = phase_mask(phase.number for phase in plan.phases if phase.walk_s)
         self._walks = tuple(phase_mask(plan.walk_phases(crossing.id)) for crossing in plan.crossings)
         self._knows_vehicles = bool(plan.zone_detectors)
         self._limit_s = plan.limits.service_bound_s - MARGIN_S
         lead_s = max((phase.leading_walk_s + phase.walk_delay_s for phase in plan.phases), default=0.0)
-        self._foresight_s = self._limit_s - FORESIGHT_S - lead_s
+        self._foresight_s = self._limit_s - FORESIGHT_S - lead_s - (LEAD_TICKS_S if lead_s else 0.0)
         self._force_after_ds = to_ds(forcing_age_s(plan))
         self._times = ServiceTimes(plan, clocks, extension_max_s, red_held)
         self._clocks = clocks.phases
@@ -98,7 +101,7 @@ class ServiceBound:
         self._since_ds: dict[int, int] = {}
         self._walk_since_ds: dict[int, int] = {}
         self._seen: tuple[Calls | None, Lamps | None, int] = (None, None, 0)
-        self._waiting = self._pressed = 0
+        self._waiting = self._pressed = self._called = 0
         self._next_due_ds = FOREVER_DS
         self._forced_ds: dict[tuple[bool, int], int] = {}
         self._given: Commands = NO_COMMANDS
@@ -133,7 +136,8 @@ class ServiceBound:
             self._note_ends(snapshot.lamps)
         self._seen = (snapshot.calls, snapshot.lamps, waiting)
         is_blind = self._knows_vehicles and not snapshot.zone_vehicles
-        called = self._all if is_blind else (snapshot.calls.vehicle | self._recalled) & self._all
+        self._called = (snapshot.calls.vehicle | self._recalled) & self._all
+        called = self._all if is_blind else self._called
         _age(self._since_ds, called & ~snapshot.lamps.green, now_ds)
         _age(self._walk_since_ds, waiting & ~snapshot.lamps.walk & self._all, now_ds)
         self._next_due_ds = now_ds if self._since_ds or self._walk_since_ds else FOREVER_DS
@@ -169,7 +173,7 @@ class ServiceBound:
         self._passed = None
         waits = dict(self._calls())
         self._forced_ds = {call: since for call, since in self._forced_ds.items() if waits.get(call) == since}
-        slack_s = self._slack_s(waits, commands, lamps, now_ds)
+        commands, slack_s = self._without_walk_again(waits, commands, lamps, now_ds)
         due_ds = now_ds - self._force_after_ds
         old = {call for call, since_ds in waits.items() if since_ds <= due_ds} | set(self._forced_ds)
         walks = phase_mask(number for is_walk, number in old if is_walk)
@@ -194,12 +198,52 @@ class ServiceBound:
         for number, since_ds in self._walk_since_ds.items():
             yield (True, number), since_ds
 
-    def _slack_s(
+    def _without_walk_again(
         self, waits: dict[tuple[bool, int], int], commands: Commands, lamps: Lamps, now_ds: int
-    ) -> float:
-        """Return the time in hand for the call with least; note the calls that have none. [s]"""
-        slack_s = 1e6
+    ) -> tuple[Commands, float]:
+        """Return the orders, less a second walk in a green where that would take too long, and the slack. [s]
+
+        Calls that have no slack are noted.
+        """
         position = self._position(lamps, now_ds)
+        slack_s, late = self._slack_s(waits, commands, lamps, position, now_ds)
+        self._forced_ds |= late
+        again = self._may_walk_again(commands, lamps, position)
+        if not again or late:
+            return commands, slack_s
+        walking = self._times.walking_again(position, again)
+        again_s, late = self._slack_s(waits, commands, lamps, walking, now_ds)
+        if late:
+            return _without_walk(commands, again), 0.0
+        return commands, min(slack_s, again_s)
+
+    def _may_walk_again(self, commands: Commands, lamps: Lamps, position: Position) -> int:
+        """Return the greens in which the cabinet may light walk once more under these orders, as a mask.
+
+        Not where it is held, nor in free operation while somebody waits whom it cannot reach beside it.
+        """
+        quiet = lamps.green & ~(lamps.walk | lamps.ped_clear) & self._has_walk
+        quiet &= ~(commands.ped_omit | commands.hold)
+        if not quiet:
+            return 0
+        alone, demand = 0, (self._called | commands.vehicle_call) & ~commands.phase_omit
+        for index, own in enumerate(position.rings):
+            beside = [r[position.barrier] for other, r in enumerate(self._times.rings) if other != index]
+            reachable = lamps.green | phase_mask(number for numbers in beside for number in numbers)
+            if own.number and not demand & ~reachable:
+                alone |= phase_bit(own.number)
+        return quiet & alone if commands.pattern == PATTERN_FREE else quiet & (alone | ~commands.force_off)
+
+    def _slack_s(
+        self,
+        waits: dict[tuple[bool, int], int],
+        commands: Commands,
+        lamps: Lamps,
+        position: Position,
+        now_ds: int,
+    ) -> tuple[float, dict[tuple[bool, int], int]]:
+        """Return the time in hand for the call with least [s], and the calls that have none."""
+        slack_s, late = 1e6, {}
         for (is_walk, number), since_ds in waits.items():
             takes_s = self._takes_s(number, commands, lamps, position, since_ds)
             if is_walk:
@@ -207,8 +251,8 @@ class ServiceBound:
             left_s = self._limit_s - (now_ds - since_ds) / 10 - takes_s
             slack_s = min(slack_s, left_s)
             if left_s < 0:
-                self._forced_ds[is_walk, number] = since_ds
-        return slack_s
+                late[is_walk, number] = since_ds
+        return slack_s, late
 
     def _position(self, lamps: Lamps, now_ds: int, rests: int | None = None) -> Position:
         """Return where the rings are, with what they pass over where a green has ended."""
@@ -296,6 +340,10 @@ class ServiceBound:
         led_s = position.clear_s + self._started_s(number, allowed, in_order_s)
         return max(led_s, in_order_s) if any(ahead) else led_s
 
+    def is_once_more(self, number: int) -> bool:
+        """Tell whether a green is a conditional service, after which its ring waits for the barrier."""
+        return self._times.is_once_more(number)
+
     # --- what a choice leads to -------------------------------------------------------------------
 
     def foresees_stay(self, snapshot: Snapshot, stay_ds: int, rests: int) -> bool:
@@ -344,7 +392,7 @@ class ServiceBound:
     ) -> bool:
         """Tell the same of a go inside the barrier group: some rings go on, each when it can; others stay."""
         times, barrier = self._times, position.barrier
-        fresh = times.fresh(barrier, phases)
+        fresh = times.fresh(barrier, phases, rests=True)
         moves = [bool(number and moving & phase_bit(number)) for number in phases]
         pairs = list(zip(position.rings, moves, strict=True))
         last_s = max((own.left_s for own, moved in pairs if moved), default=0.0)
@@ -412,3 +460,8 @@ def in_ring_order(overdue: int, walks: int, every_phase: int) -> Commands:
 def _with_calls(commands: Commands, overdue: int, walks: int) -> Commands:
     calls = {"vehicle_call": commands.vehicle_call | overdue, "ped_call": commands.ped_call | walks}
     return replace(commands, **calls)
+
+
+@lru_cache(maxsize=256)
+def _without_walk(commands: Commands, phases: int) -> Commands:
+    return replace(commands, ped_omit=commands.ped_omit | phases)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .bound import forcing_age_s, in_ring_order
 from .clocks import NOT_YET_DS
 from .plan import SitePlan
-from .signals import PATTERN_FREE, Commands, phase_bit, phase_mask
+from .signals import PATTERN_FREE, Commands, phase_bit, phase_mask, phases_in
 from .situation import Situation
 from .timing import to_ds
 
@@ -16,6 +16,9 @@ STAY_S: tuple[int, ...] = (2, 5)
 """Lengths of the stay choices (DESIGN: what a policy chooses). [s]"""
 N_MAX = 24
 """Rows of the padded choice table: 2 stays and up to 22 pairs (8 for a dual ring of 8 phases)."""
+
+LONGEST_RED_DS = 600
+"""A red clearance inside a barrier group is held no longer: a ring dark for longer rests. [0.1 s]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ class ChoiceRules:
         self._conditional = phase_mask(phase.number for phase in plan.phases if phase.conditional_service)
         self._min_green_ds = {phase.number: to_ds(phase.min_green_s) for phase in plan.phases}
         self._walk_ds = {phase.number: to_ds(phase.walk_s) for phase in plan.phases}
+        self._clear_ds = {phase.number: to_ds(phase.yellow_s + phase.red_clear_s) for phase in plan.phases}
+        self._rings = tuple(phase_mask(n for numbers in ring for n in numbers) for ring in plan.rings)
+        self._barriers = tuple(
+            phase_mask(n for numbers in group for n in numbers) for group in zip(*plan.rings, strict=True)
+        )
         self._force_after_ds = to_ds(forcing_age_s(plan))
 
     @property
@@ -94,11 +102,11 @@ class ChoiceRules:
     def is_settled(self, situation: Situation) -> bool:
         """Tell whether every green has served its minimum: walk (or clearance, once begun) and min green.
 
-        False while any ring shows yellow or waits in red clearance.
+        False while any ring shows yellow or is in red clearance: what follows there is chosen already.
         """
         snapshot, clocks = situation.snapshot, situation.clocks
         lamps = snapshot.lamps
-        if lamps.yellow or not lamps.green or lamps.ped_clear:
+        if lamps.yellow or not lamps.green or lamps.ped_clear or self._is_clearing(situation):
             return False
         for number, clock in clocks.phases.items():
             if not clock.is_green:
@@ -108,6 +116,26 @@ class ChoiceRules:
             if age_ds < least_ds:
                 return False
         return True
+
+    def _is_clearing(self, situation: Situation) -> bool:
+        """Tell whether a ring without a green is in red clearance, held for people perhaps, not at rest.
+
+        A ring at rest has served nothing since its barrier group was entered.
+        """
+        now_ds, green = situation.snapshot.now_ds, situation.snapshot.lamps.green
+        dark = sum(ring for ring in self._rings if not ring & green)
+        if not dark:
+            return False
+        clocks = situation.clocks.phases.values()
+        here = self._barriers[self._places[min(phases_in(green))][1]]
+        left_ds = max((clock.green_ended_ds for clock in clocks if not clock.bit & here), default=now_ds)
+        for clock in clocks:
+            if clock.bit & dark and clock.green_ended_ds:
+                ended_ds = now_ds - clock.green_ended_ds
+                is_of_this_visit = clock.bit & here and clock.green_ended_ds > left_ds
+                if ended_ds <= (LONGEST_RED_DS if is_of_this_visit else self._clear_ds[clock.phase]):
+                    return True
+        return False
 
     def forced_phase(self, situation: Situation) -> int:
         """Return the phase whose call has waited longest past the forcing age, or 0."""
@@ -135,7 +163,7 @@ class ChoiceRules:
                 legal.append(bound.foresees_stay(snapshot, choice.stay_ds, rests))
             else:
                 legal.append(
-                    self._is_reachable(choice, current)
+                    self._is_reachable(choice, current, self._once_more(situation))
                     and bound.foresees_go(
                         snapshot, (choice.barrier, choice.phases), rests, is_late=self.decides_late
                     )
@@ -160,10 +188,21 @@ class ChoiceRules:
         """Orders that serve the rings in their order, each green at its minimum."""
         return in_ring_order(0, 0, self._all)
 
-    def _is_reachable(self, choice: Choice, current: int) -> bool:
+    def is_out_of_reach(self, choice: Choice, situation: Situation) -> bool:
+        """Tell whether the cabinet can no longer get from these greens to a pair in one move."""
+        current = self.current(situation)
+        return choice.mask != current and not self._is_reachable(choice, current, self._once_more(situation))
+
+    def _once_more(self, situation: Situation) -> int:
+        """Return the greens that are conditional services: nothing follows them before the barrier."""
+        current = self.current(situation) & self._conditional
+        return phase_mask(n for n in phases_in(current) if situation.bound.is_once_more(n)) if current else 0
+
+    def _is_reachable(self, choice: Choice, current: int, once_more: int) -> bool:
         """Tell whether the cabinet gets to this pair in one move.
 
-        Not back to a conditional phase: the cabinet might serve it before the other rings have left.
+        Not back to a conditional phase: the cabinet might serve it before the other rings have left. Nor on
+        from one that is served once more.
         """
         if choice.mask == current:
             return False
@@ -176,6 +215,7 @@ class ChoiceRules:
             if self._places[present][1] != choice.barrier:
                 return True
             is_forward &= self._places[target][2] >= self._places[present][2]
+            is_forward &= target == present or not once_more & phase_bit(present)
             is_backward &= self._places[target][2] < self._places[present][2]
         return is_forward or (is_backward and not choice.mask & self._conditional)
 

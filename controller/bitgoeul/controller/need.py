@@ -333,7 +333,8 @@ class NeedEstimator:
 
     def _take_in(self) -> None:
         """Follow everyone in the frames that wait, in their order; a blind frame loses nobody."""
-        for index, frame in [each for frames in self._waiting for each in enumerate(frames)]:
+        waiting, self._waiting = self._waiting, []  # what cannot be followed fails once, not for ever
+        for index, frame in [each for frames in waiting for each in enumerate(frames)]:
             people = self._known[index]
             if not (frame.on_crossing or people):
                 continue
@@ -343,7 +344,6 @@ class NeedEstimator:
             if frame.is_healthy:
                 self._frames[index] = frame
             self._merge(index, people, frame)
-        self._waiting.clear()
 
     def _merge(self, index: int, people: dict[str, Person], frame: Frame) -> None:
         strangers, at_ds = None, frame.measured_ds

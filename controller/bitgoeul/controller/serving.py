@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .clocks import NOT_YET_DS, SignalClocks
-from .plan import SitePlan
+from .clocks import NOT_YET_DS, CrossingService, SignalClocks
+from .plan import Phase, SitePlan
 from .signals import Lamps, phase_bit
+from .timing import to_ds
 from .timing_checks import least_service_s
 
 LAST_RED_S = 3.0
 """More all-red at the maximum with a person still there. [s]"""
 TICKS_S = 1.0
 """An extension and its last all-red each end on a tick: so much later at most. [s]"""
+TICK_DS = 5
+"""Where clearance, yellow and red do not end on a tick, two more moments are seen late. [0.1 s]"""
 
 
 def longest_service_s(plan: SitePlan, number: int) -> float:
@@ -28,6 +31,13 @@ def group_lengths_s(plan: SitePlan) -> tuple[float, ...]:
         max(sum(longest_service_s(plan, number) for number in ring[barrier]) for ring in plan.rings)
         for barrier in range(len(plan.rings[0]))
     )
+
+
+def _ticks_s(phase: Phase) -> float:
+    """Return by how much a phase's extension and last all-red may end late for ticks. [s]"""
+    green_s = least_service_s(phase)
+    is_on_tick = all(to_ds(s) % TICK_DS == 0 for s in (green_s, phase.yellow_s, phase.red_clear_s))
+    return TICKS_S if is_on_tick else 2 * TICKS_S
 
 
 class Stretch(NamedTuple):
@@ -98,12 +108,13 @@ class ServiceTimes:
             given_s = (plan.extension_max_s(c) if extension_max_s is None else extension_max_s
                        for c in phase.crossings)  # fmt: skip
             extension_s = max(given_s, default=0.0)
-            late_s = LAST_RED_S + TICKS_S if phase.crossings else 0.0
+            late_s = LAST_RED_S + _ticks_s(phase) if phase.crossings else 0.0
             clear_s = phase.yellow_s + max(phase.red_clear_s, phase.red_revert_s)
             self._clear_s[phase.number], self._late_s[phase.number] = clear_s, late_s
             self._after_walk_s[phase.number] = phase.ped_clear_s + extension_s + clear_s + late_s
             self.service_s[phase.number] = least_service_s(phase) + extension_s + clear_s + late_s
         self._lead_s = {phase.number: phase.leading_walk_s for phase in plan.phases}
+        self._walk_s = {phase.number: phase.walk_s for phase in plan.phases}
         self._conditional = {phase.number for phase in plan.phases if phase.conditional_service}
         self._again_s = tuple(
             tuple(max((self.service_s[n] for n in numbers[:-1] if n in self._conditional), default=0.0)
@@ -111,8 +122,8 @@ class ServiceTimes:
             for ring in plan.rings
         )  # fmt: skip
         self.groups_s = tuple(
-            max(self._sum_s(ring[barrier]) + again_s[barrier]
-                for ring, again_s in zip(plan.rings, self._again_s, strict=True))
+            max(self._sum_s(ring[barrier]) for ring in plan.rings)
+            + sum(again_s[barrier] for again_s in self._again_s)
             for barrier in range(len(plan.rings[0]))
         )  # fmt: skip
 
@@ -176,30 +187,49 @@ class ServiceTimes:
         after_walk_s = self._after_walk_s[number]
         if lamps.walk & bit:
             floor_s = after_walk_s if rests & bit else clear_s + self._late_s[number]
-            return Stretch(number, place, max(left_s, after_walk_s), floor_s)
+            walk_s = max(
+                (self._walk_left_s(number, each, now_ds) for each in self._clocks.services), default=0.0
+            )
+            return Stretch(number, place, max(left_s, after_walk_s + walk_s), floor_s)
         for service in self._clocks.services:
             if service.is_open and service.bit & bit and service.walk_ended_ds != NOT_YET_DS:
                 clear_s = max(clear_s, self._clear_s[number] + self._late_s[number])
                 left_s = max(left_s, after_walk_s - (now_ds - service.walk_ended_ds) / 10, clear_s)
         return Stretch(number, place, left_s, clear_s)
 
+    def _walk_left_s(self, number: int, service: CrossingService, now_ds: int) -> float:
+        """Return how long a phase's walk, perhaps lit once more in its green, has to last yet. [s]"""
+        if not (service.is_walking and service.bit & phase_bit(number)):
+            return 0.0
+        return max(self._walk_s[number] - (now_ds - service.walk_since_ds) / 10, 0.0)
+
+    def walking_again(self, position: Position, phases: int) -> Position:
+        """Return the position should walk be lit once more in the greens of these phases."""
+        rings = (
+            own._replace(left_s=max(own.left_s, self._walk_s[own.number] + self._after_walk_s[own.number]))
+            if own.number and phases & phase_bit(own.number)
+            else own
+            for own in position.rings
+        )
+        return Position(position.barrier, tuple(rings))
+
     def _place(self, number: int) -> int:
         """Return a phase's place in its ring's sequence; past its end for a conditional service."""
         ring, barrier = self.places[number]
         sequence = self.rings[ring][barrier]
-        is_once_more = number in self._conditional and self._is_once_more(number)
+        is_once_more = number in self._conditional and self.is_once_more(number)
         return len(sequence) if is_once_more else sequence.index(number)
 
-    def _is_once_more(self, number: int) -> bool:
+    def is_once_more(self, number: int) -> bool:
         """Tell whether a green is a conditional service: another ring's green went on beside its start."""
         ring, barrier = self.places[number]
         clocks = self._clocks.phases
         since_ds = clocks[number].green_since_ds
         own, others = self.rings[ring][barrier], [r[barrier] for i, r in enumerate(self.rings) if i != ring]
-        has_later = any(
-            0 < clocks[n].green_ended_ds <= since_ds < clocks[n].green_ended_ds + 10 * self._clear_s[n] + 10
-            for n in own[own.index(number) + 1 :]
+        left_ds = max(
+            (clock.green_ended_ds for n, clock in clocks.items() if self.places[n][1] != barrier), default=0
         )
+        has_later = any(left_ds < clocks[n].green_ended_ds <= since_ds for n in own[own.index(number) + 1 :])
         went_on = any(
             clocks[n].green_since_ds < since_ds
             and (clocks[n].is_green or clocks[n].green_ended_ds >= since_ds)
@@ -219,8 +249,14 @@ class ServiceTimes:
                     left_s = max(left_s, after_walk_s)
         return max(left_s, 0.0)
 
-    def fresh(self, barrier: int, phases: tuple[int, ...]) -> Position:
-        """Return the position in which these phases begin: one per ring, 0 where it rests."""
+    def fresh(self, barrier: int, phases: tuple[int, ...], *, rests: bool = False) -> Position:
+        """Return the position in which these phases begin: one per ring, 0 where it rests.
+
+        Parameters
+        ----------
+        barrier, phases : where the rings begin.
+        rests : walk is lit until every ring is settled.
+        """
         return Position(
             barrier,
             tuple(
@@ -228,7 +264,7 @@ class ServiceTimes:
                     n,
                     self.rings[ring][barrier].index(n),
                     self.service_s[n],
-                    self._clear_s[n] + self._late_s[n],
+                    self._after_walk_s[n] if rests else self._clear_s[n] + self._late_s[n],
                 )
                 if n
                 else Stretch(0, -1, 0.0)
@@ -273,16 +309,18 @@ class ServiceTimes:
 
     def rest_s(self, position: Position) -> float:
         """Return how long the group in service still takes. [s]"""
+        barrier, rings = position
         return max(
-            own.left_s + self._ahead_s(ring, position.barrier, own.place)
-            for ring, own in enumerate(position.rings)
-        )
+            own.left_s + self._sum_s(self.rings[ring][barrier][own.place + 1 :])
+            for ring, own in enumerate(rings)
+        ) + self._once_more_s(barrier, [own.place for own in rings])
 
-    def _ahead_s(self, ring: int, barrier: int, place: int) -> float:
-        """Return how long a ring takes in a group after a place, a conditional phase again included. [s]"""
-        sequence = self.rings[ring][barrier]
-        return self._sum_s(sequence[place + 1 :]) + (
-            self._again_s[ring][barrier] if place < len(sequence) else 0.0
+    def _once_more_s(self, barrier: int, places: list[int]) -> float:
+        """Return how much longer conditional services take: each may begin as another ring ends. [s]"""
+        return sum(
+            self._again_s[ring][barrier]
+            for ring, place in enumerate(places)
+            if place < len(self.rings[ring][barrier])
         )
 
     def after_group_s(self, number: int, here: int) -> float:
@@ -300,10 +338,9 @@ class ServiceTimes:
         firsts = [
             next((n for n in sequences[barrier] if allowed & phase_bit(n)), 0) for sequences in self.rings
         ]
-        rest_s = max(
-            self._ahead_s(index, barrier, self.rings[index][barrier].index(n) - 1 if n else -1)
-            for index, n in enumerate(firsts)
-        )
+        places = [self.rings[i][barrier].index(n) if n else 0 for i, n in enumerate(firsts)]
+        rest_s = max(self._sum_s(self.rings[i][barrier][place:]) for i, place in enumerate(places))
+        rest_s += self._once_more_s(barrier, places)
         sequence = self.rings[ring][barrier]
         if own_barrier == barrier and firsts[ring]:
             later = sequence[sequence.index(number) + 1 :]

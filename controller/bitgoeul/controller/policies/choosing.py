@@ -46,9 +46,10 @@ class ChoicePolicy:
     Notes
     -----
     A decision is due when every green has served its minimum, the last choice is done (a stay when its
-    time is over, a go when its phases are green) and at least one choice is legal. Until the first one the
-    phases found stay. While no choice would keep the service bound, or the guard serves an overdue call,
-    nothing is due and the rings are served in their order. An illegal pick is replaced by `default_choice`.
+    time is over, a go when its phases are green, or out of reach) and at least one choice is legal. Until
+    the first one the phases found stay. While no choice would keep the service bound, or the guard serves an
+    overdue call, nothing is due and the rings are served in their order. An illegal pick is replaced by
+    `default_choice`.
     """
 
     reads_vehicles = True
@@ -86,8 +87,12 @@ class ChoicePolicy:
                 if situation.snapshot.now_ds < commitment.until_ds:
                     return False
             elif situation.snapshot.lamps.green != commitment.choice.mask:
-                return False
+                return self._is_lost(commitment.choice, situation) and self._has_choice(situation)
         return self.rules.is_settled(situation) and self._has_choice(situation)
+
+    def _is_lost(self, choice: Choice, situation: Situation) -> bool:
+        """Tell whether the cabinet has gone elsewhere, by preemption say, and cannot get there."""
+        return self.rules.is_settled(situation) and self.rules.is_out_of_reach(choice, situation)
 
     def _has_choice(self, situation: Situation) -> bool:
         """Tell whether any choice is legal; if none is, the rings are served in their order from now on."""
