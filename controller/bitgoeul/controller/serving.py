@@ -115,6 +115,16 @@ class ServiceTimes:
                 for ring, again_s in zip(plan.rings, self._again_s, strict=True))
             for barrier in range(len(plan.rings[0]))
         )  # fmt: skip
+        groups = range(len(self.groups_s))
+        self._ahead_s = {
+            (ring, barrier, place): self._ring_ahead_s(ring, barrier, place)
+            for ring in range(len(plan.rings))
+            for barrier in groups
+            for place in range(-1, len(plan.rings[ring][barrier]) + 1)
+        }
+        self._after_s = {(number, here): self._served_after_s(number, here)
+                         for number in self.places for here in groups}  # fmt: skip
+        self._rested: tuple[Position | None, float] = (None, 0.0)
 
     # --- where the rings are ----------------------------------------------------------------------
 
@@ -273,12 +283,14 @@ class ServiceTimes:
 
     def rest_s(self, position: Position) -> float:
         """Return how long the group in service still takes. [s]"""
-        return max(
-            own.left_s + self._ahead_s(ring, position.barrier, own.place)
-            for ring, own in enumerate(position.rings)
-        )
+        if position is not self._rested[0]:
+            barrier, ahead_s = position.barrier, self._ahead_s
+            takes_s = [own.left_s + ahead_s[ring, barrier, own.place]
+                       for ring, own in enumerate(position.rings)]  # fmt: skip
+            self._rested = (position, max(takes_s))
+        return self._rested[1]
 
-    def _ahead_s(self, ring: int, barrier: int, place: int) -> float:
+    def _ring_ahead_s(self, ring: int, barrier: int, place: int) -> float:
         """Return how long a ring takes in a group after a place, a conditional phase again included. [s]"""
         sequence = self.rings[ring][barrier]
         return self._sum_s(sequence[place + 1 :]) + (
@@ -287,6 +299,9 @@ class ServiceTimes:
 
     def after_group_s(self, number: int, here: int) -> float:
         """Return the time from the end of a group until a phase is served. [s]"""
+        return self._after_s[number, here]
+
+    def _served_after_s(self, number: int, here: int) -> float:
         ring, barrier = self.places[number]
         count = len(self.groups_s)
         steps = range(1, (barrier - here) % count or count)
@@ -301,7 +316,7 @@ class ServiceTimes:
             next((n for n in sequences[barrier] if allowed & phase_bit(n)), 0) for sequences in self.rings
         ]
         rest_s = max(
-            self._ahead_s(index, barrier, self.rings[index][barrier].index(n) - 1 if n else -1)
+            self._ahead_s[index, barrier, self.rings[index][barrier].index(n) - 1 if n else -1]
             for index, n in enumerate(firsts)
         )
         sequence = self.rings[ring][barrier]
