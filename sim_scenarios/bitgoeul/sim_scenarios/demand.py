@@ -8,12 +8,11 @@ and for every site that shares the demand, and a longer run only adds trips at i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
@@ -22,7 +21,7 @@ from bitgoeul.controller.plan_parts import Crossing, Movement
 
 from .demand_tables import Demand, load_demand
 from .files import write_text
-from .streams import Stream, picker, truncated_normal
+from .streams import Stream, picked, truncated_normals
 from .tables import check_shares
 from .walker_trips import Flow, WalkerTrip, walker_flow
 
@@ -82,9 +81,8 @@ AS_STATED = Variation()
 """The site's own demand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VehicleTrip:
-    """One vehicle.
+class VehicleTrip(NamedTuple):
+    """One vehicle. A named tuple: some thousands are made at each reset.
 
     Parameters
     ----------
@@ -168,35 +166,33 @@ def draw_trips(
             flow, Stream(seed=seed, name=f"walkers {flow.crossing.id}", duration_s=duration_s)
         )
     ]
-    flows.sort(key=itemgetter(0, 1))
+    flows.sort(key=itemgetter(0, 3))  # departure, movement
     walkers.sort(key=lambda trip: (trip.depart_s, trip.crossing))
     return Trips(
         demand=site.demand,
         seed=seed,
         duration_s=duration_s,
-        vehicles=tuple([make(id=f"v{number}") for number, (_, _, make) in enumerate(flows)]),
-        walkers=tuple(replace(trip, id=f"w{number}") for number, trip in enumerate(walkers)),
+        vehicles=tuple([VehicleTrip(f"v{number}", *drawn) for number, drawn in enumerate(flows)]),
+        walkers=tuple([trip._replace(id=f"w{number}") for number, trip in enumerate(walkers)]),
     )
 
 
 def _vehicle_flow(
     site: Site, movement: Movement, stream: Stream, per_h: float
-) -> Iterator[tuple[float, str, Callable[..., VehicleTrip]]]:
-    """Draw the vehicles of one movement: departure, movement, and what makes the trip once it has an id."""
+) -> list[tuple[float, str, str, str, tuple[str, ...], float]]:
+    """Draw the vehicles of one movement: all fields of their trips but the id."""
     departures_s = stream.departures_s(per_h)
     count = len(departures_s)
-    types = picker({each.id: each.share for each in site.demand.vehicle_types})
-    edges = (f"{movement.from_leg}_far", f"{movement.from_leg}_in", f"{movement.to_leg}_out")
-    make = partial(VehicleTrip, from_leg=movement.from_leg, movement=movement.id, edges=edges)
-    draws = zip(departures_s, stream.uniforms("type", count), stream.uniforms("speed", count), strict=True)
-    speed = site.demand.vehicle_speed_factor
-    for depart_s, type_draw, speed_draw in draws:
-        factor = round(truncated_normal(speed, speed_draw), 3)
-        yield (
-            depart_s,
-            movement.id,
-            partial(make, depart_s=depart_s, vehicle_type=types(type_draw), speed_factor=factor),
-        )
+    types = picked(
+        {each.id: each.share for each in site.demand.vehicle_types}, stream.uniforms("type", count)
+    )
+    factors = truncated_normals(site.demand.vehicle_speed_factor, stream.uniforms("speed", count))
+    leg, name = movement.from_leg, movement.id
+    edges = (f"{leg}_far", f"{leg}_in", f"{movement.to_leg}_out")
+    return [
+        (depart_s, vehicle_type, leg, name, edges, round(factor, 3))
+        for depart_s, vehicle_type, factor in zip(departures_s, types, factors, strict=True)
+    ]
 
 
 def _walker_flows(site: Site, hour: str, variation: Variation) -> Iterator[Flow]:

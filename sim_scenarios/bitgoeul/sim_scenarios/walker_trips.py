@@ -10,10 +10,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bitgoeul.controller.plan_parts import Crossing
 
-from .streams import Stream, lognormal, picker, truncated_normal
+from .streams import Stream, lognormal, picked, truncated_normal
 from .walker_tables import HELPER_CLASS, Parties, WalkerClass, WalkerClasses, walker_classes
 
 GAIT_SEPARATOR = "="
@@ -75,9 +76,8 @@ def gait_of(text: str) -> Gait:
     return Gait(**stated)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalkerTrip:
-    """One walker over one crossing.
+class WalkerTrip(NamedTuple):
+    """One walker over one crossing. A named tuple: a thousand are made at each reset.
 
     Parameters
     ----------
@@ -139,13 +139,14 @@ ATTRIBUTES = (
 def walker_flow(flow: Flow, stream: Stream) -> Iterator[WalkerTrip]:
     """Draw the walkers of one crossing, without ids, each party together in order of departure."""
     table = walker_classes()
+    classes = {each.id: each for each in table.classes}
     parties = table.parties(flow.mix)
     departures_s = stream.departures_s(flow.persons_per_h * parties.per_person)
-    classes = picker(parties.leaders)
     columns = [stream.uniforms(attribute, len(departures_s)) for attribute in ATTRIBUTES]
-    for number, (depart_s, *drawn) in enumerate(zip(departures_s, *columns, strict=True)):
+    leaders = picked(parties.leaders, columns[ATTRIBUTES.index("class")])
+    for number, (depart_s, leader, *drawn) in enumerate(zip(departures_s, leaders, *columns, strict=True)):
         draws = dict(zip(ATTRIBUTES, drawn, strict=True))
-        walker_class = table.walker_class(classes(draws["class"]))
+        walker_class = classes[leader]
         yield from _party(
             flow, table, _Drawn(f"{flow.crossing.id}-{number}", depart_s, draws), walker_class, parties
         )
