@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -147,16 +147,18 @@ def draw_trips(
         raise ValueError(f"a run of {duration_s} s is too short; give at least 1 s")
     variation.check()
     period = site.demand.period(hour)
-    flows = [
+    approaches = {each.leg: each for each in site.demand.approaches}
+    vehicles = [
         each
-        for approach in site.demand.approaches
-        for movement in site.plan.movements
-        if movement.from_leg == approach.leg
+        for movement in sorted(site.plan.movements, key=attrgetter("id"))
+        if movement.from_leg in approaches
         for each in _vehicle_flow(
             site,
             movement,
             Stream(seed=seed, name=f"vehicles {movement.id}", duration_s=duration_s),
-            approach.veh_per_h(movement.turn) * period.vehicle_factor * variation.demand_factor,
+            approaches[movement.from_leg].veh_per_h(movement.turn)
+            * period.vehicle_factor
+            * variation.demand_factor,
         )
     ]
     walkers = [
@@ -166,13 +168,13 @@ def draw_trips(
             flow, Stream(seed=seed, name=f"walkers {flow.crossing.id}", duration_s=duration_s)
         )
     ]
-    flows.sort(key=itemgetter(0, 3))  # departure, movement
+    vehicles.sort(key=itemgetter(0))  # at one moment in the order of the movements
     walkers.sort(key=lambda trip: (trip.depart_s, trip.crossing))
     return Trips(
         demand=site.demand,
         seed=seed,
         duration_s=duration_s,
-        vehicles=tuple([VehicleTrip(f"v{number}", *drawn) for number, drawn in enumerate(flows)]),
+        vehicles=tuple([VehicleTrip(f"v{number}", *drawn) for number, drawn in enumerate(vehicles)]),
         walkers=tuple([trip._replace(id=f"w{number}") for number, trip in enumerate(walkers)]),
     )
 
@@ -235,9 +237,9 @@ def write_routes(trips: Trips, path: Path) -> None:
     ------
     ScenarioError : the file cannot be written.
     """
-    entries = [(trip.depart_s, 0, _vehicle_xml(trip)) for trip in trips.vehicles]
-    entries += [(trip.depart_s, 1, _walker_xml(trip)) for trip in trips.walkers]
-    entries.sort(key=itemgetter(0, 1))
+    entries = [(trip.depart_s, _vehicle_xml(trip)) for trip in trips.vehicles]
+    entries += [(trip.depart_s, _walker_xml(trip)) for trip in trips.walkers]
+    entries.sort(key=itemgetter(0))  # at one moment vehicles first, then walkers, each as they stand
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<routes>"]
     lines += [
         f'    <vType id="{each.id}" vClass="{each.sumo_class}" length="{each.length_m:g}"'
@@ -245,7 +247,7 @@ def write_routes(trips: Trips, path: Path) -> None:
         f'<param key="bitgoeul.persons" value="{each.persons:g}"/></vType>'
         for each in trips.demand.vehicle_types
     ]
-    lines += [entry[2] for entry in entries]
+    lines += [text for _, text in entries]
     write_text(path, "\n".join([*lines, "</routes>", ""]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -44,13 +45,18 @@ class Gait:
 
     def as_text(self) -> str:
         """Return what differs from a steady walk alone as `name=value` words; empty if nothing does."""
-        stated = [(name, getattr(self, name)) for name in _STEADY]
-        return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated if value != _STEADY[name])
+        return _text_of(self)
 
 
 STEADY = Gait()
 """A steady walk alone."""
 _STEADY: Mapping[str, float | str] = MappingProxyType(asdict(STEADY))
+
+
+@lru_cache(maxsize=1024)
+def _text_of(gait: Gait) -> str:
+    stated = [(name, getattr(gait, name)) for name in _STEADY]
+    return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated if value != _STEADY[name])
 
 
 def gait_of(text: str) -> Gait:
@@ -173,6 +179,7 @@ def _party(
     startup = walker_class.startup_at(is_acoustic=flow.crossing.acoustic)
     startup_s = min(lognormal(startup.mean_s, startup.p85_s, draws["startup"]), table.startup_max_s)
     gait = _gait(table, walker_class, flow.crossing.length_m, draws, drawn.party if others else "")
+    speed_mps = truncated_normal(parts[int(draws["component"] * len(parts))], draws["speed"])
     for companion in range(others + 1):
         yield WalkerTrip(
             id="",
@@ -180,7 +187,7 @@ def _party(
             crossing=flow.crossing.id,
             from_kerb=from_kerb,
             mobility_class=walker_class.id if is_same or not companion else HELPER_CLASS,
-            speed_mps=round(truncated_normal(parts[int(draws["component"] * len(parts))], draws["speed"]), 3),
+            speed_mps=round(speed_mps, 3),
             startup_s=round(startup_s, 2),
             late_s=table.late_window_s if draws["lateness"] < walker_class.late.share else 0.0,
             red_s=table.red_window_s if draws["red"] < walker_class.red.share else 0.0,
