@@ -264,19 +264,18 @@ def _walker_xml(trip: WalkerTrip) -> str:
     begins_m, ends_m = (-WALK_IN_M, WALK_OUT_M) if trip.edges[0].endswith("_in") else (WALK_IN_M, -WALK_OUT_M)
     late = f' jmDriveAfterYellowTime="{trip.late_s:g}"' if trip.late_s > 0 else ""
     late += f' jmDriveAfterRedTime="{trip.red_s:g}"' if trip.red_s > 0 else ""
-    parameters = {
-        "class": trip.mobility_class,
-        "startup_s": f"{trip.startup_s:.2f}",
-        "crossing": trip.crossing,
-        "speed_mps": f"{trip.speed_mps:.3f}",
-        "gait": trip.gait.as_text(),
-    }
-    tags = "".join(
-        f'<param key="bitgoeul.{key}" value="{value}"/>' for key, value in parameters.items() if value
+    speed_mps, gait = f"{trip.speed_mps:.3f}", trip.gait.as_text()
+    tags = (
+        f'<param key="bitgoeul.class" value="{trip.mobility_class}"/>'
+        f'<param key="bitgoeul.startup_s" value="{trip.startup_s:.2f}"/>'
+        f'<param key="bitgoeul.crossing" value="{trip.crossing}"/>'
+        f'<param key="bitgoeul.speed_mps" value="{speed_mps}"/>'
     )
+    if gait:
+        tags += f'<param key="bitgoeul.gait" value="{gait}"/>'
     return (
-        f'    <vType id="type_{trip.id}" vClass="pedestrian" maxSpeed="{trip.speed_mps:.3f}"'
-        f' desiredMaxSpeed="{trip.speed_mps:.3f}" speedFactor="1" speedDev="0"{late}/>\n'
+        f'    <vType id="type_{trip.id}" vClass="pedestrian" maxSpeed="{speed_mps}"'
+        f' desiredMaxSpeed="{speed_mps}" speedFactor="1" speedDev="0"{late}/>\n'
         f'    <person id="{trip.id}" type="type_{trip.id}" depart="{trip.depart_s:.2f}"'
         f' departPos="{begins_m:g}">'
         f'{tags}<walk edges="{" ".join(trip.edges)}" arrivalPos="{ends_m:g}"/></person>'

@@ -178,8 +178,9 @@ def _party(
     parts = walker_class.speed.parts
     startup = walker_class.startup_at(is_acoustic=flow.crossing.acoustic)
     startup_s = min(lognormal(startup.mean_s, startup.p85_s, draws["startup"]), table.startup_max_s)
+    startup_s = round(startup_s, 2)
     gait = _gait(table, walker_class, flow.crossing.length_m, draws, drawn.party if others else "")
-    speed_mps = truncated_normal(parts[int(draws["component"] * len(parts))], draws["speed"])
+    speed_mps = round(truncated_normal(parts[int(draws["component"] * len(parts))], draws["speed"]), 3)
     for companion in range(others + 1):
         yield WalkerTrip(
             id="",
@@ -187,8 +188,8 @@ def _party(
             crossing=flow.crossing.id,
             from_kerb=from_kerb,
             mobility_class=walker_class.id if is_same or not companion else HELPER_CLASS,
-            speed_mps=round(speed_mps, 3),
-            startup_s=round(startup_s, 2),
+            speed_mps=speed_mps,
+            startup_s=startup_s,
             late_s=table.late_window_s if draws["lateness"] < walker_class.late.share else 0.0,
             red_s=table.red_window_s if draws["red"] < walker_class.red.share else 0.0,
             edges=flow.ends[from_kerb],
@@ -201,14 +202,16 @@ def _gait(
     table: WalkerClasses, walker_class: WalkerClass, length_m: float, draws: Mapping[str, float], party: str
 ) -> Gait:
     hurry, rest = walker_class.hurry, walker_class.rest
-    rests = draws["rest"] < 1 - (1 - rest.per_10m) ** (length_m / 10)
-    first, last = table.rest_between
-    rest_s = min(-rest.mean_s * math.log(draws["rest time"]), table.rest_max_s)
+    rest_at = rest_s = 0.0
+    if draws["rest"] < 1 - (1 - rest.per_10m) ** (length_m / 10):
+        first, last = table.rest_between
+        rest_at = round(first + draws["rest place"] * (last - first), 3)
+        rest_s = round(min(-rest.mean_s * math.log(draws["rest time"]), table.rest_max_s), 1)
     return Gait(
         hurry_factor=hurry.factor if draws["hurry"] < hurry.share else 1.0,
         slow_to=walker_class.slowing.to,
-        rest_at=round(first + draws["rest place"] * (last - first), 3) if rests else 0.0,
-        rest_s=round(rest_s, 1) if rests else 0.0,
+        rest_at=rest_at,
+        rest_s=rest_s,
         turn_within=table.turn_within if draws["turn back"] < walker_class.turn_back.share else 0.0,
         party=party,
     )
