@@ -80,6 +80,7 @@ class ChoiceRules:
         self._conditional = phase_mask(phase.number for phase in plan.phases if phase.conditional_service)
         self._min_green_ds = {phase.number: to_ds(phase.min_green_s) for phase in plan.phases}
         self._walk_ds = {phase.number: to_ds(phase.walk_s) for phase in plan.phases}
+        self._reachable: dict[int, tuple[bool, ...]] = {}  # by the phases that are green
         self._force_after_ds = to_ds(forcing_age_s(plan))
 
     @property
@@ -128,14 +129,18 @@ class ChoiceRules:
         that serve it, or, where it lies behind in its ring, that leave its group.
         """
         current, snapshot, bound = self.current(situation), situation.snapshot, situation.bound
+        reachable = self._reachable.get(current)
+        if reachable is None:
+            reachable = tuple(not each.stay_ds and self._is_reachable(each, current) for each in self.choices)
+            self._reachable[current] = reachable
         legal = []
-        for choice in self.choices:
+        for choice, is_reachable in zip(self.choices, reachable, strict=True):
             rests = self._resting(choice, current) & snapshot.lamps.walk
             if choice.stay_ds:
                 legal.append(bound.foresees_stay(snapshot, choice.stay_ds, rests))
             else:
                 legal.append(
-                    self._is_reachable(choice, current)
+                    is_reachable
                     and bound.foresees_go(
                         snapshot, (choice.barrier, choice.phases), rests, is_late=self.decides_late
                     )

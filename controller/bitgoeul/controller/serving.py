@@ -50,10 +50,10 @@ class Stretch(NamedTuple):
     skipped: int = 0
     ended_ds: int = NOT_YET_DS
 
-    def after(self, seconds: float, clear_s: float | None = None) -> Stretch:
+    def after(self, seconds: float) -> Stretch:
         """Return the stretch so much later, the phase still green. [s]"""
-        floor_s = self.floor_s if clear_s is None else clear_s
-        return self._replace(left_s=max(self.left_s - seconds, floor_s))
+        number, place, left_s, floor_s, skipped, ended_ds = self
+        return Stretch(number, place, max(left_s - seconds, floor_s), floor_s, skipped, ended_ds)
 
 
 class Position(NamedTuple):
