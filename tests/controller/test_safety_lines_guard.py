@@ -149,6 +149,27 @@ def test_orders_that_passed_are_asked_about_again_when_the_time_in_hand_is_over(
     assert watched.bound.next_due_ds == 10  # another call
 
 
+def test_a_passing_vehicle_changes_nothing_for_those_who_wait():
+    watched, hold = Bound(), Commands(hold=mask(2, 6), pattern=PATTERN_FREE)
+    watched.follow(0, calls=Calls(vehicle=mask(4)))
+    watched.bound.reviewed(hold, 0, THROUGH)
+    watched.follow(10, calls=Calls(vehicle=mask(2, 4), extend=mask(2)))  # 2 is green
+    assert watched.bound.next_due_ds == 1437
+    watched.follow(20, calls=Calls(vehicle=mask(2, 4), ped=mask(4)))
+    assert watched.bound.next_due_ds == 20
+
+
+def test_orders_that_passed_with_an_old_call_added_pass_with_it_as_long():
+    # A call 150 s old has 280.0 s less 150 s left as long as the orders and lamps stay.
+    watched, hold = Bound(), Commands(hold=mask(2, 6), pattern=PATTERN_FREE)
+    watched.follow(0, calls=Calls(vehicle=mask(4)))
+    passed = watched.bound.reviewed(hold, 1500, THROUGH)
+    assert passed.vehicle_call == mask(4)
+    assert watched.bound.next_due_ds == 2800
+    assert watched.bound.reviewed(hold, 1505, THROUGH) == passed
+    assert watched.bound.next_due_ds == 2800
+
+
 def test_a_walk_omit_is_put_aside_for_an_old_walk():
     # 18 s until green without walk, then a round of all, 63.2 + 101.1 s: 115.7 s of age with 2 s in hand.
     watched, omit = Bound(), Commands(ped_omit=mask(2, 4, 6), pattern=PATTERN_FREE)

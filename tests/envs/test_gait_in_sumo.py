@@ -42,7 +42,7 @@ def trip(name: str, *, depart_s: float = 0.0, from_kerb: str = "N", **changes: A
         late_s=0.0,
         edges=ENDS[from_kerb],
     )
-    return replace(walker, **changes)
+    return walker._replace(**changes)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from collections import Counter
 from statistics import fmean
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
@@ -17,7 +18,7 @@ from bitgoeul.controller.walking import P85_Z, lognormal_parameters
 from bitgoeul.sim_scenarios import walker_tables
 from bitgoeul.sim_scenarios.catalog import load_site
 from bitgoeul.sim_scenarios.demand import Variation, draw_trips, write_routes
-from bitgoeul.sim_scenarios.streams import truncated_normal
+from bitgoeul.sim_scenarios.streams import picked, picker, truncated_normal, truncated_normals
 from bitgoeul.sim_scenarios.tables import TruncatedNormal
 from bitgoeul.sim_scenarios.walker_tables import walker_classes
 from bitgoeul.sim_scenarios.walker_trips import STEADY, Gait, gait_of
@@ -119,8 +120,8 @@ def test_a_party_departs_and_walks_as_its_leader(day):
         assert others
         for other in others:
             assert other.is_companion
-            assert other == dataclasses.replace(
-                leader, id=other.id, mobility_class=other.mobility_class, is_companion=True
+            assert other == leader._replace(
+                id=other.id, mobility_class=other.mobility_class, is_companion=True
             )
     of_frail = {
         other.mobility_class
@@ -226,6 +227,15 @@ def test_a_p85_out_of_reach_gives_the_nearest_lognormal():
 def test_a_p85_below_the_mean_is_refused():
     with pytest.raises(ValueError, match="must be above mean"):
         lognormal_parameters(4.0, 3.0)
+
+
+def test_many_draws_at_once_give_what_they_give_one_by_one():
+    draws = [1e-12, *np.random.default_rng(1).random(2_000).tolist(), 1 - 1e-12]
+    shape = TruncatedNormal(mean=1.0, sd=0.13, clip=(0.7, 1.4))
+    assert truncated_normals(shape, draws) == [truncated_normal(shape, draw) for draw in draws]
+    shares = {"car": 0.7, "bus": 0.1, "truck": 0.2}
+    assert picked(shares, draws) == [picker(shares)(draw) for draw in draws]
+    assert picked(shares, []) == []
 
 
 def test_a_truncated_normal_stays_within_its_clip_and_keeps_its_middle():

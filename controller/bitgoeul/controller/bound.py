@@ -18,7 +18,6 @@ from .serving import Position, ServiceTimes, Stretch, group_lengths_s, longest_s
 from .signals import (
     NO_COMMANDS,
     PATTERN_FREE,
-    Calls,
     Commands,
     Lamps,
     phase_bit,
@@ -100,15 +99,18 @@ class ServiceBound:
         self._settle_s = {p.number: _settles_s(p) for p in plan.phases}
         self._since_ds: dict[int, int] = {}
         self._walk_since_ds: dict[int, int] = {}
-        self._seen: tuple[Calls | None, Lamps | None, int] = (None, None, 0)
+        self._seen: tuple[int, int, int, int, Lamps | None] = (0, 0, 0, 0, None)
         self._waiting = self._pressed = self._called = 0
         self._next_due_ds = FOREVER_DS
         self._forced_ds: dict[tuple[bool, int], int] = {}
         self._given: Commands = NO_COMMANDS
         self._passed: tuple[Commands, Lamps] | None = None
+        self._added: tuple[int, int] | tuple[()] = ()  # calls given with the orders that passed
         self._lamps = Lamps()
         self._ends = [NO_COMMANDS] * len(plan.rings)
         self._followed: tuple[Snapshot | None, int] = (None, 0)
+        self._placed: Snapshot | None = None
+        self._positions: dict[int, Position] = {}
 
     def follow(self, snapshot: Snapshot, asked: int = 0) -> None:
         """Take note of who waits; cheap when nothing changed.
@@ -130,16 +132,19 @@ class ServiceBound:
         self._pressed = (self._pressed | snapshot.calls.ped | asked) & ~snapshot.lamps.walk
         self._waiting = waiting
         waiting |= self._pressed
-        if self._seen == (snapshot.calls, snapshot.lamps, waiting):
-            return
-        if snapshot.lamps is not self._lamps:
-            self._note_ends(snapshot.lamps)
-        self._seen = (snapshot.calls, snapshot.lamps, waiting)
         is_blind = self._knows_vehicles and not snapshot.zone_vehicles
         self._called = (snapshot.calls.vehicle | self._recalled) & self._all
         called = self._all if is_blind else self._called
-        _age(self._since_ds, called & ~snapshot.lamps.green, now_ds)
-        _age(self._walk_since_ds, waiting & ~snapshot.lamps.walk & self._all, now_ds)
+        lamps = snapshot.lamps
+        at_red, no_walk = self._all & ~lamps.green, self._all & ~lamps.walk
+        seen = (called & at_red, self._called & at_red, waiting & no_walk, self._pressed, lamps)
+        if seen == self._seen:
+            return
+        if lamps is not self._lamps:
+            self._note_ends(lamps)
+        self._seen = seen
+        _age(self._since_ds, called & at_red, now_ds)
+        _age(self._walk_since_ds, waiting & no_walk, now_ds)
         self._next_due_ds = now_ds if self._since_ds or self._walk_since_ds else FOREVER_DS
 
     def _note_ends(self, lamps: Lamps) -> None:
@@ -168,8 +173,8 @@ class ServiceBound:
         walkers that no button told of.
         """
         if now_ds < self._next_due_ds and self._passed == (commands, lamps):
-            self._given = commands
-            return commands
+            self._given = _with_calls(commands, *self._added) if self._added else commands
+            return self._given
         self._passed = None
         waits = dict(self._calls())
         self._forced_ds = {call: since for call, since in self._forced_ds.items() if waits.get(call) == since}
@@ -182,13 +187,11 @@ class ServiceBound:
         if self._forced_ds:
             self._given = in_ring_order(called, walks | unheard, self._all)
             return self._given
-        self._given = _with_calls(commands, called, walks | unheard) if called | unheard else commands
-        if not called | unheard:
-            oldest_ds = min(waits.values(), default=FOREVER_DS)
-            self._next_due_ds = min(
-                now_ds + max(to_ds(min(slack_s, 1e6)), LEAST_SLACK_DS), oldest_ds + self._force_after_ds
-            )
-            self._passed = (commands, lamps)
+        self._added = (called, walks | unheard) if called | unheard else ()
+        self._given = _with_calls(commands, *self._added) if self._added else commands
+        ages_ds = [since_ds + self._force_after_ds for since_ds in waits.values() if since_ds > due_ds]
+        self._next_due_ds = min(now_ds + max(to_ds(min(slack_s, 1e6)), LEAST_SLACK_DS), *ages_ds, FOREVER_DS)
+        self._passed = (commands, lamps)
         return self._given
 
     def _calls(self) -> Iterator[tuple[tuple[bool, int], int]]:
@@ -349,7 +352,7 @@ class ServiceBound:
     def foresees_stay(self, snapshot: Snapshot, stay_ds: int, rests: int) -> bool:
         """Tell whether every call can still be served in time after a stay; resting in walk on `rests`."""
         self.follow(snapshot)
-        position = self._position(snapshot.lamps, snapshot.now_ds, rests)
+        position = self._found(snapshot, rests)
         return self._all_in_time(snapshot.now_ds, _later(position, stay_ds / 10), stay_ds / 10)
 
     def foresees_go(
@@ -367,7 +370,7 @@ class ServiceBound:
         self.follow(snapshot)
         barrier, phases = to
         times, now_ds = self._times, snapshot.now_ds
-        position = self._position(snapshot.lamps, now_ds, rests)
+        position = self._found(snapshot, rests)
         target = phase_mask(number for number in phases if number)
         if barrier == position.barrier and target & snapshot.lamps.green:
             moving = target & ~snapshot.lamps.green
@@ -386,6 +389,16 @@ class ServiceBound:
         settles_s = self._settles_s(tuple(filter(None, phases)), is_late=is_late)
         begun = _later(times.fresh(barrier, phases), settles_s)
         return self._all_in_time(now_ds, begun, green_s + clear_s + settles_s, served=target)
+
+    def _found(self, snapshot: Snapshot, rests: int) -> Position:
+        """Return where the rings are: once for all choices of a moment with the same rest."""
+        if snapshot is not self._placed:
+            self._placed = snapshot
+            self._positions.clear()
+        position = self._positions.get(rests)
+        if position is None:
+            position = self._positions[rests] = self._position(snapshot.lamps, snapshot.now_ds, rests)
+        return position
 
     def _foresees_moves(
         self, position: Position, phases: tuple[int, ...], moving: int, now_ds: int, *, is_late: bool
@@ -419,16 +432,19 @@ class ServiceBound:
 
     def _all_in_time(self, now_ds: int, position: Position, passed_s: float, served: int = 0) -> bool:
         """Tell whether all who wait now, and are not served before, are in time from a position to come."""
-        times, limit_s = self._times, self._foresight_s
-        return not any(
-            (now_ds - since_ds) / 10
-            + passed_s
-            + times.in_order_s(number, position)
-            + (times.walk_delay_s[number] if is_walk else 0.0)
-            > limit_s
-            for (is_walk, number), since_ds in self._calls()
-            if not served & phase_bit(number)
-        )
+        in_order_s, limit_s = self._times.in_order_s, self._foresight_s
+        for number, since_ds in self._since_ds.items():
+            if served & phase_bit(number):
+                continue
+            if (now_ds - since_ds) / 10 + passed_s + in_order_s(number, position) > limit_s:
+                return False
+        for number, since_ds in self._walk_since_ds.items():
+            if served & phase_bit(number):
+                continue
+            waits_s = (now_ds - since_ds) / 10 + passed_s + in_order_s(number, position)
+            if waits_s + self._times.walk_delay_s[number] > limit_s:
+                return False
+        return True
 
 
 def _later(position: Position, seconds: float) -> Position:

@@ -88,6 +88,7 @@ class ChoiceRules:
         self._barriers = tuple(
             phase_mask(n for numbers in group for n in numbers) for group in zip(*plan.rings, strict=True)
         )
+        self._reachable: dict[tuple[int, int], tuple[bool, ...]] = {}  # by greens, and which are once more
         self._force_after_ds = to_ds(forcing_age_s(plan))
 
     @property
@@ -156,14 +157,21 @@ class ChoiceRules:
         that serve it, or, where it lies behind in its ring, that leave its group.
         """
         current, snapshot, bound = self.current(situation), situation.snapshot, situation.bound
+        once_more = self._once_more(situation)
+        reachable = self._reachable.get((current, once_more))
+        if reachable is None:
+            reachable = tuple(
+                not each.stay_ds and self._is_reachable(each, current, once_more) for each in self.choices
+            )
+            self._reachable[current, once_more] = reachable
         legal = []
-        for choice in self.choices:
+        for choice, is_reachable in zip(self.choices, reachable, strict=True):
             rests = self._resting(choice, current) & snapshot.lamps.walk
             if choice.stay_ds:
                 legal.append(bound.foresees_stay(snapshot, choice.stay_ds, rests))
             else:
                 legal.append(
-                    self._is_reachable(choice, current, self._once_more(situation))
+                    is_reachable
                     and bound.foresees_go(
                         snapshot, (choice.barrier, choice.phases), rests, is_late=self.decides_late
                     )

@@ -8,7 +8,7 @@ class and an old one as itself. docs/need.md has the equations.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from math import ceil, log
+from math import ceil, log, sqrt
 
 import numpy as np
 
@@ -130,26 +130,10 @@ class Person:
     """
 
     __slots__ = (
-        "both_var",
-        "first_ds",
-        "first_m",
-        "forget_ds",
-        "gone_ds",
-        "in_frame_ds",
-        "is_confirmed",
-        "is_returning",
-        "length_m",
-        "nearest_m",
-        "noise",
-        "prior",
-        "remaining_m",
-        "remaining_var",
-        "speed_mps",
-        "speed_var",
-        "track",
-        "walked_mps",
-        "walked_var",
-    )
+        "both_var", "first_ds", "first_m", "forget_ds", "gone_ds", "in_frame_ds", "is_confirmed",
+        "is_returning", "length_m", "nearest_m", "noise", "prior", "remaining_m", "remaining_var",
+        "speed_mps", "speed_var", "track", "walked_mps", "walked_var",
+    )  # fmt: skip
 
     def __init__(self, track: Track, length_m: float, noise: Noise) -> None:
         self.track = track
@@ -256,6 +240,18 @@ class Person:
             return self.remaining_m, self.remaining_var, self.walked_mps, self.walked_var, PAUSE_S
         return self.remaining_m, self.remaining_var, speed_mps, self.speed_var, 0.0
 
+    def belief(self) -> tuple[float, float, float, float, float]:
+        """Return speed [m/s], -1 / (2 its variance), distance with margin [m], spread r, and pause [s]."""
+        metres, metres_var, speed_mps, variance, pause_s = self.outlook()
+        sharpness, future = 0.0, FUTURE_SPREAD
+        if speed_mps > 0.0:
+            tired = min(max((TIRELESS_MPS - speed_mps) / (TIRELESS_MPS - TIRED_MPS), 0.0), 1.0)
+            metres *= 1.0 + TIRING * tired
+            sharpness, future = 1.0 / (-2.0 * variance), FUTURE_SPREAD / max(speed_mps, STANDING_MPS)
+        metres += KERB_MARGIN_M
+        spread = sqrt(future * future + (metres_var + KERB_VAR_M2) / (metres * metres))
+        return speed_mps, sharpness, metres, spread, pause_s
+
     def surely_gone_ds(self) -> int:
         """Return when somebody lost now has left, if they go on at half their speed. [0.1 s]"""
         distance_m, _, speed_mps, _, pause_s = self.outlook()
@@ -280,20 +276,16 @@ def beliefs(people: Sequence[Person]) -> tuple[Array, Array, Array]:
     -----
     p(v) ~ prior(v) N(u; v, var u), spread by r, r^2 = (FUTURE_SPREAD / u)^2 + var(distance) / distance^2.
     """
-    outlooks = np.array([person.outlook() for person in people])
-    distance_m, distance_var, speed_mps, variance, pause_s = outlooks.T
-    is_seen = speed_mps > 0.0
-    tired = np.minimum(np.maximum((TIRELESS_MPS - speed_mps) / (TIRELESS_MPS - TIRED_MPS), 0.0), 1.0)
-    distance_m = distance_m * (1.0 + TIRING * tired * is_seen) + KERB_MARGIN_M
-    off = (SPEED_MPS - speed_mps[:, None]) ** 2 * (is_seen / (-2.0 * variance))[:, None]
+    table = np.array([person.belief() for person in people])
+    speed_mps, sharpness, distance_m, spread, pause_s = table.T
+    off = (SPEED_MPS - speed_mps[:, None]) ** 2 * sharpness[:, None]
     prior = np.concatenate([person.prior for person in people]).reshape(len(people), GRID_SIZE)
     weights = prior * np.exp(np.maximum(off, LOG_NEGLIGIBLE))
-    future = FUTURE_SPREAD / np.where(is_seen, np.maximum(speed_mps, STANDING_MPS), 1.0)
-    spread = np.sqrt(future * future + (distance_var + KERB_VAR_M2) / distance_m**2)
     wide = np.log(spread / _NARROWEST) / log(_WIDER) + 0.5
     steps = np.minimum(np.maximum(wide, 0.0), _WIDTHS - 1).astype(np.intp)
-    for step in set(steps.tolist()):
-        alike = steps == step
+    widths = set(steps.tolist())
+    for step in widths:
+        alike = steps == step if len(widths) > 1 else slice(None)
         weights[alike] = weights[alike] @ _SPREADS[step]
     cumulative = np.cumsum(weights, axis=1)
     weights *= 0.5  # each weight is centred on its speed, so half of it lies below

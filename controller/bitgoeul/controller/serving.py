@@ -60,10 +60,10 @@ class Stretch(NamedTuple):
     skipped: int = 0
     ended_ds: int = NOT_YET_DS
 
-    def after(self, seconds: float, clear_s: float | None = None) -> Stretch:
+    def after(self, seconds: float) -> Stretch:
         """Return the stretch so much later, the phase still green. [s]"""
-        floor_s = self.floor_s if clear_s is None else clear_s
-        return self._replace(left_s=max(self.left_s - seconds, floor_s))
+        number, place, left_s, floor_s, skipped, ended_ds = self
+        return Stretch(number, place, max(left_s - seconds, floor_s), floor_s, skipped, ended_ds)
 
 
 class Position(NamedTuple):
@@ -126,6 +126,16 @@ class ServiceTimes:
             + sum(again_s[barrier] for again_s in self._again_s)
             for barrier in range(len(plan.rings[0]))
         )  # fmt: skip
+        groups = range(len(self.groups_s))
+        self._ahead_s = {
+            (ring, barrier, place): self._sum_s(plan.rings[ring][barrier][place + 1 :])
+            for ring in range(len(plan.rings))
+            for barrier in groups
+            for place in range(-1, len(plan.rings[ring][barrier]) + 1)
+        }
+        self._after_s = {(number, here): self._served_after_s(number, here)
+                         for number in self.places for here in groups}  # fmt: skip
+        self._rested: tuple[Position | None, float] = (None, 0.0)
 
     # --- where the rings are ----------------------------------------------------------------------
 
@@ -309,11 +319,13 @@ class ServiceTimes:
 
     def rest_s(self, position: Position) -> float:
         """Return how long the group in service still takes. [s]"""
-        barrier, rings = position
-        return max(
-            own.left_s + self._sum_s(self.rings[ring][barrier][own.place + 1 :])
-            for ring, own in enumerate(rings)
-        ) + self._once_more_s(barrier, [own.place for own in rings])
+        if position is not self._rested[0]:
+            barrier, ahead_s = position.barrier, self._ahead_s
+            takes_s = [own.left_s + ahead_s[ring, barrier, own.place]
+                       for ring, own in enumerate(position.rings)]  # fmt: skip
+            once_more_s = self._once_more_s(barrier, [own.place for own in position.rings])
+            self._rested = (position, max(takes_s) + once_more_s)
+        return self._rested[1]
 
     def _once_more_s(self, barrier: int, places: list[int]) -> float:
         """Return how much longer conditional services take: each may begin as another ring ends. [s]"""
@@ -325,6 +337,9 @@ class ServiceTimes:
 
     def after_group_s(self, number: int, here: int) -> float:
         """Return the time from the end of a group until a phase is served. [s]"""
+        return self._after_s[number, here]
+
+    def _served_after_s(self, number: int, here: int) -> float:
         ring, barrier = self.places[number]
         count = len(self.groups_s)
         steps = range(1, (barrier - here) % count or count)
@@ -339,7 +354,7 @@ class ServiceTimes:
             next((n for n in sequences[barrier] if allowed & phase_bit(n)), 0) for sequences in self.rings
         ]
         places = [self.rings[i][barrier].index(n) if n else 0 for i, n in enumerate(firsts)]
-        rest_s = max(self._sum_s(self.rings[i][barrier][place:]) for i, place in enumerate(places))
+        rest_s = max(self._ahead_s[index, barrier, place - 1] for index, place in enumerate(places))
         rest_s += self._once_more_s(barrier, places)
         sequence = self.rings[ring][barrier]
         if own_barrier == barrier and firsts[ring]:

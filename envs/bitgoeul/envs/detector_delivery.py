@@ -33,17 +33,23 @@ class Delivery:
     seed : >= 0.
     """
 
-    __slots__ = ("_before_ds", "_block_ds", "_late_ds", "_newest", "_pictures", "_table_ds")
+    __slots__ = (
+        "_before_ds",
+        "_block_ds",
+        "_draws",
+        "_late_ds",
+        "_mean_ds",
+        "_newest",
+        "_pictures",
+        "_shape",
+        "_table_ds",
+    )
 
     def __init__(self, mean_s: float, variation: float, seed: int) -> None:
-        """Draw the latencies of a run's first three hours; then they come again."""
-        draws, shape = stream(seed, "latency"), variation**-2 if variation > CONSTANT else 0.0
-        self._table_ds = tuple(
-            [
-                10 * mean_s * (draws.gammavariate(shape, 1 / shape) if shape else 1.0)
-                for _ in range(TABLE_SIZE)
-            ]
-        )
+        """Prepare; latencies are drawn as time goes on, for a run's first three hours: then they repeat."""
+        self._draws, self._mean_ds = stream(seed, "latency"), 10 * mean_s
+        self._shape = variation**-2 if variation > CONSTANT else 0.0
+        self._table_ds: list[float] = []
         self._late_ds, self._block_ds = 0.0, -1
         self._before_ds = 0
         self._pictures: deque[tuple[float, Picture]] = deque()
@@ -56,7 +62,7 @@ class Delivery:
         """
         if now_ds >= self._block_ds:
             block = now_ds // BLOCK_DS
-            self._late_ds, self._block_ds = self._table_ds[block % TABLE_SIZE], (block + 1) * BLOCK_DS
+            self._late_ds, self._block_ds = self._latency_ds(block % TABLE_SIZE), (block + 1) * BLOCK_DS
         arrives_ds = now_ds + self._late_ds - now_ds * GOLDEN % 1.0 * (now_ds - self._before_ds)
         self._before_ds = now_ds
         pictures = self._pictures
@@ -64,3 +70,9 @@ class Delivery:
         while pictures and pictures[0][0] <= now_ds:
             self._newest = pictures.popleft()[1]
         return self._newest
+
+    def _latency_ds(self, place: int) -> float:
+        table_ds, shape = self._table_ds, self._shape
+        while len(table_ds) <= place:
+            table_ds.append(self._mean_ds * (self._draws.gammavariate(shape, 1 / shape) if shape else 1.0))
+        return table_ds[place]

@@ -85,8 +85,8 @@ def draw_corridor_trips(
         demand=demand,
         seed=seed,
         duration_s=duration_s,
-        vehicles=tuple(replace(trip, id=f"v{number}") for number, trip in enumerate(vehicles)),
-        walkers=tuple(replace(trip, id=f"w{number}") for number, trip in enumerate(walkers)),
+        vehicles=tuple([trip._replace(id=f"v{number}") for number, trip in enumerate(vehicles)]),
+        walkers=tuple([trip._replace(id=f"w{number}") for number, trip in enumerate(walkers)]),
     )
 
 
@@ -159,8 +159,7 @@ def _walkers(name: str, drawn: Trips) -> Iterator[WalkerTrip]:
     before = prefix(name)
     for trip in drawn.walkers:
         party = trip.gait.party and before + trip.gait.party
-        yield replace(
-            trip,
+        yield trip._replace(
             crossing=before + trip.crossing,
             edges=(before + trip.edges[0], before + trip.edges[1]),
             gait=replace(trip.gait, party=party),

@@ -8,12 +8,11 @@ and for every site that shares the demand, and a longer run only adds trips at i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from operator import itemgetter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bitgoeul.controller.detection import MOBILITY_CLASSES
 from bitgoeul.controller.plan import SitePlan
@@ -22,7 +21,7 @@ from bitgoeul.controller.plan_parts import Crossing, Movement
 
 from .demand_tables import Demand, load_demand
 from .files import write_text
-from .streams import Stream, picker, truncated_normal
+from .streams import Stream, picked, truncated_normals
 from .tables import check_shares
 from .walker_trips import Flow, WalkerTrip, walker_flow
 
@@ -82,9 +81,8 @@ AS_STATED = Variation()
 """The site's own demand."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VehicleTrip:
-    """One vehicle.
+class VehicleTrip(NamedTuple):
+    """One vehicle. A named tuple: some thousands are made at each reset.
 
     Parameters
     ----------
@@ -149,16 +147,18 @@ def draw_trips(
         raise ValueError(f"a run of {duration_s} s is too short; give at least 1 s")
     variation.check()
     period = site.demand.period(hour)
-    flows = [
+    approaches = {each.leg: each for each in site.demand.approaches}
+    vehicles = [
         each
-        for approach in site.demand.approaches
-        for movement in site.plan.movements
-        if movement.from_leg == approach.leg
+        for movement in sorted(site.plan.movements, key=attrgetter("id"))
+        if movement.from_leg in approaches
         for each in _vehicle_flow(
             site,
             movement,
             Stream(seed=seed, name=f"vehicles {movement.id}", duration_s=duration_s),
-            approach.veh_per_h(movement.turn) * period.vehicle_factor * variation.demand_factor,
+            approaches[movement.from_leg].veh_per_h(movement.turn)
+            * period.vehicle_factor
+            * variation.demand_factor,
         )
     ]
     walkers = [
@@ -168,35 +168,33 @@ def draw_trips(
             flow, Stream(seed=seed, name=f"walkers {flow.crossing.id}", duration_s=duration_s)
         )
     ]
-    flows.sort(key=itemgetter(0, 1))
+    vehicles.sort(key=itemgetter(0))  # at one moment in the order of the movements
     walkers.sort(key=lambda trip: (trip.depart_s, trip.crossing))
     return Trips(
         demand=site.demand,
         seed=seed,
         duration_s=duration_s,
-        vehicles=tuple([make(id=f"v{number}") for number, (_, _, make) in enumerate(flows)]),
-        walkers=tuple(replace(trip, id=f"w{number}") for number, trip in enumerate(walkers)),
+        vehicles=tuple([VehicleTrip(f"v{number}", *drawn) for number, drawn in enumerate(vehicles)]),
+        walkers=tuple([trip._replace(id=f"w{number}") for number, trip in enumerate(walkers)]),
     )
 
 
 def _vehicle_flow(
     site: Site, movement: Movement, stream: Stream, per_h: float
-) -> Iterator[tuple[float, str, Callable[..., VehicleTrip]]]:
-    """Draw the vehicles of one movement: departure, movement, and what makes the trip once it has an id."""
+) -> list[tuple[float, str, str, str, tuple[str, ...], float]]:
+    """Draw the vehicles of one movement: all fields of their trips but the id."""
     departures_s = stream.departures_s(per_h)
     count = len(departures_s)
-    types = picker({each.id: each.share for each in site.demand.vehicle_types})
-    edges = (f"{movement.from_leg}_far", f"{movement.from_leg}_in", f"{movement.to_leg}_out")
-    make = partial(VehicleTrip, from_leg=movement.from_leg, movement=movement.id, edges=edges)
-    draws = zip(departures_s, stream.uniforms("type", count), stream.uniforms("speed", count), strict=True)
-    speed = site.demand.vehicle_speed_factor
-    for depart_s, type_draw, speed_draw in draws:
-        factor = round(truncated_normal(speed, speed_draw), 3)
-        yield (
-            depart_s,
-            movement.id,
-            partial(make, depart_s=depart_s, vehicle_type=types(type_draw), speed_factor=factor),
-        )
+    types = picked(
+        {each.id: each.share for each in site.demand.vehicle_types}, stream.uniforms("type", count)
+    )
+    factors = truncated_normals(site.demand.vehicle_speed_factor, stream.uniforms("speed", count))
+    leg, name = movement.from_leg, movement.id
+    edges = (f"{leg}_far", f"{leg}_in", f"{movement.to_leg}_out")
+    return [
+        (depart_s, vehicle_type, leg, name, edges, round(factor, 3))
+        for depart_s, vehicle_type, factor in zip(departures_s, types, factors, strict=True)
+    ]
 
 
 def _walker_flows(site: Site, hour: str, variation: Variation) -> Iterator[Flow]:
@@ -239,9 +237,9 @@ def write_routes(trips: Trips, path: Path) -> None:
     ------
     ScenarioError : the file cannot be written.
     """
-    entries = [(trip.depart_s, 0, _vehicle_xml(trip)) for trip in trips.vehicles]
-    entries += [(trip.depart_s, 1, _walker_xml(trip)) for trip in trips.walkers]
-    entries.sort(key=itemgetter(0, 1))
+    entries = [(trip.depart_s, _vehicle_xml(trip)) for trip in trips.vehicles]
+    entries += [(trip.depart_s, _walker_xml(trip)) for trip in trips.walkers]
+    entries.sort(key=itemgetter(0))  # at one moment vehicles first, then walkers, each as they stand
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<routes>"]
     lines += [
         f'    <vType id="{each.id}" vClass="{each.sumo_class}" length="{each.length_m:g}"'
@@ -249,7 +247,7 @@ def write_routes(trips: Trips, path: Path) -> None:
         f'<param key="bitgoeul.persons" value="{each.persons:g}"/></vType>'
         for each in trips.demand.vehicle_types
     ]
-    lines += [entry[2] for entry in entries]
+    lines += [text for _, text in entries]
     write_text(path, "\n".join([*lines, "</routes>", ""]))
 
 
@@ -266,19 +264,18 @@ def _walker_xml(trip: WalkerTrip) -> str:
     begins_m, ends_m = (-WALK_IN_M, WALK_OUT_M) if trip.edges[0].endswith("_in") else (WALK_IN_M, -WALK_OUT_M)
     late = f' jmDriveAfterYellowTime="{trip.late_s:g}"' if trip.late_s > 0 else ""
     late += f' jmDriveAfterRedTime="{trip.red_s:g}"' if trip.red_s > 0 else ""
-    parameters = {
-        "class": trip.mobility_class,
-        "startup_s": f"{trip.startup_s:.2f}",
-        "crossing": trip.crossing,
-        "speed_mps": f"{trip.speed_mps:.3f}",
-        "gait": trip.gait.as_text(),
-    }
-    tags = "".join(
-        f'<param key="bitgoeul.{key}" value="{value}"/>' for key, value in parameters.items() if value
+    speed_mps, gait = f"{trip.speed_mps:.3f}", trip.gait.as_text()
+    tags = (
+        f'<param key="bitgoeul.class" value="{trip.mobility_class}"/>'
+        f'<param key="bitgoeul.startup_s" value="{trip.startup_s:.2f}"/>'
+        f'<param key="bitgoeul.crossing" value="{trip.crossing}"/>'
+        f'<param key="bitgoeul.speed_mps" value="{speed_mps}"/>'
     )
+    if gait:
+        tags += f'<param key="bitgoeul.gait" value="{gait}"/>'
     return (
-        f'    <vType id="type_{trip.id}" vClass="pedestrian" maxSpeed="{trip.speed_mps:.3f}"'
-        f' desiredMaxSpeed="{trip.speed_mps:.3f}" speedFactor="1" speedDev="0"{late}/>\n'
+        f'    <vType id="type_{trip.id}" vClass="pedestrian" maxSpeed="{speed_mps}"'
+        f' desiredMaxSpeed="{speed_mps}" speedFactor="1" speedDev="0"{late}/>\n'
         f'    <person id="{trip.id}" type="type_{trip.id}" depart="{trip.depart_s:.2f}"'
         f' departPos="{begins_m:g}">'
         f'{tags}<walk edges="{" ".join(trip.edges)}" arrivalPos="{ends_m:g}"/></person>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -64,6 +64,14 @@ def picker(shares: Mapping[str, float]) -> Callable[[float], str]:
     return lambda draw: names[min(bisect_right(bounds, draw * bounds[-1]), len(names) - 1)]
 
 
+def picked(shares: Mapping[str, float], draws: Sequence[float]) -> list[str]:
+    """Return the names that `picker` gives for many uniform numbers."""
+    names = sorted(shares)
+    bounds = list(itertools.accumulate(shares[name] for name in names))
+    places = np.searchsorted(bounds, np.array(draws) * bounds[-1], side="right")
+    return [names[place] for place in np.minimum(places, len(names) - 1).tolist()]
+
+
 def truncated_normal(shape: TruncatedNormal, draw: float) -> float:
     """Return the value of a truncated normal distribution at a quantile.
 
@@ -74,6 +82,13 @@ def truncated_normal(shape: TruncatedNormal, draw: float) -> float:
     """
     low, span = _cut(shape.mean, shape.sd, *shape.clip)
     return shape.mean + shape.sd * STANDARD_NORMAL.inv_cdf(low + draw * span)
+
+
+def truncated_normals(shape: TruncatedNormal, draws: Sequence[float]) -> list[float]:
+    """Return the values of `truncated_normal` at many quantiles, the same to the last bit."""
+    low, span = _cut(shape.mean, shape.sd, *shape.clip)
+    mean, sd, quantiles = shape.mean, shape.sd, low + np.array(draws) * span
+    return [mean + sd * normal for normal in map(STANDARD_NORMAL.inv_cdf, quantiles.tolist())]
 
 
 @lru_cache(maxsize=256)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 from bitgoeul.controller.plan_parts import Crossing
 
-from .streams import Stream, lognormal, picker, truncated_normal
+from .streams import Stream, lognormal, picked, truncated_normal
 from .walker_tables import HELPER_CLASS, Parties, WalkerClass, WalkerClasses, walker_classes
 
 GAIT_SEPARATOR = "="
@@ -43,13 +45,18 @@ class Gait:
 
     def as_text(self) -> str:
         """Return what differs from a steady walk alone as `name=value` words; empty if nothing does."""
-        stated = [(name, getattr(self, name)) for name in _STEADY]
-        return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated if value != _STEADY[name])
+        return _text_of(self)
 
 
 STEADY = Gait()
 """A steady walk alone."""
 _STEADY: Mapping[str, float | str] = MappingProxyType(asdict(STEADY))
+
+
+@lru_cache(maxsize=1024)
+def _text_of(gait: Gait) -> str:
+    stated = [(name, getattr(gait, name)) for name in _STEADY]
+    return " ".join(f"{name}{GAIT_SEPARATOR}{value}" for name, value in stated if value != _STEADY[name])
 
 
 def gait_of(text: str) -> Gait:
@@ -75,9 +82,8 @@ def gait_of(text: str) -> Gait:
     return Gait(**stated)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WalkerTrip:
-    """One walker over one crossing.
+class WalkerTrip(NamedTuple):
+    """One walker over one crossing. A named tuple: a thousand are made at each reset.
 
     Parameters
     ----------
@@ -139,13 +145,14 @@ ATTRIBUTES = (
 def walker_flow(flow: Flow, stream: Stream) -> Iterator[WalkerTrip]:
     """Draw the walkers of one crossing, without ids, each party together in order of departure."""
     table = walker_classes()
+    classes = {each.id: each for each in table.classes}
     parties = table.parties(flow.mix)
     departures_s = stream.departures_s(flow.persons_per_h * parties.per_person)
-    classes = picker(parties.leaders)
     columns = [stream.uniforms(attribute, len(departures_s)) for attribute in ATTRIBUTES]
-    for number, (depart_s, *drawn) in enumerate(zip(departures_s, *columns, strict=True)):
+    leaders = picked(parties.leaders, columns[ATTRIBUTES.index("class")])
+    for number, (depart_s, leader, *drawn) in enumerate(zip(departures_s, leaders, *columns, strict=True)):
         draws = dict(zip(ATTRIBUTES, drawn, strict=True))
-        walker_class = table.walker_class(classes(draws["class"]))
+        walker_class = classes[leader]
         yield from _party(
             flow, table, _Drawn(f"{flow.crossing.id}-{number}", depart_s, draws), walker_class, parties
         )
@@ -171,7 +178,9 @@ def _party(
     parts = walker_class.speed.parts
     startup = walker_class.startup_at(is_acoustic=flow.crossing.acoustic)
     startup_s = min(lognormal(startup.mean_s, startup.p85_s, draws["startup"]), table.startup_max_s)
+    startup_s = round(startup_s, 2)
     gait = _gait(table, walker_class, flow.crossing.length_m, draws, drawn.party if others else "")
+    speed_mps = round(truncated_normal(parts[int(draws["component"] * len(parts))], draws["speed"]), 3)
     for companion in range(others + 1):
         yield WalkerTrip(
             id="",
@@ -179,8 +188,8 @@ def _party(
             crossing=flow.crossing.id,
             from_kerb=from_kerb,
             mobility_class=walker_class.id if is_same or not companion else HELPER_CLASS,
-            speed_mps=round(truncated_normal(parts[int(draws["component"] * len(parts))], draws["speed"]), 3),
-            startup_s=round(startup_s, 2),
+            speed_mps=speed_mps,
+            startup_s=startup_s,
             late_s=table.late_window_s if draws["lateness"] < walker_class.late.share else 0.0,
             red_s=table.red_window_s if draws["red"] < walker_class.red.share else 0.0,
             edges=flow.ends[from_kerb],
@@ -193,14 +202,16 @@ def _gait(
     table: WalkerClasses, walker_class: WalkerClass, length_m: float, draws: Mapping[str, float], party: str
 ) -> Gait:
     hurry, rest = walker_class.hurry, walker_class.rest
-    rests = draws["rest"] < 1 - (1 - rest.per_10m) ** (length_m / 10)
-    first, last = table.rest_between
-    rest_s = min(-rest.mean_s * math.log(draws["rest time"]), table.rest_max_s)
+    rest_at = rest_s = 0.0
+    if draws["rest"] < 1 - (1 - rest.per_10m) ** (length_m / 10):
+        first, last = table.rest_between
+        rest_at = round(first + draws["rest place"] * (last - first), 3)
+        rest_s = round(min(-rest.mean_s * math.log(draws["rest time"]), table.rest_max_s), 1)
     return Gait(
         hurry_factor=hurry.factor if draws["hurry"] < hurry.share else 1.0,
         slow_to=walker_class.slowing.to,
-        rest_at=round(first + draws["rest place"] * (last - first), 3) if rests else 0.0,
-        rest_s=round(rest_s, 1) if rests else 0.0,
+        rest_at=rest_at,
+        rest_s=rest_s,
         turn_within=table.turn_within if draws["turn back"] < walker_class.turn_back.share else 0.0,
         party=party,
     )

@@ -242,7 +242,7 @@ def _low_volume(site: Site, seed: int, lamps: list[Lamps], changes: dict[str, An
     thin = replace(site, demand=site.demand.model_copy(update={"crossings": tuple(thinned)}))
     hour = site.demand.periods[0].name
     drawn = draw_trips(thin, seed=seed, hour=hour, duration_s=HOURS * HOUR_S).walkers
-    walkers: list[WalkerTrip] = [replace(trip, gait=STEADY, **changes) for trip in drawn]
+    walkers: list[WalkerTrip] = [trip._replace(gait=STEADY, **changes) for trip in drawn]
     trips = walkers_only(site, walkers, seed=seed, duration_s=HOURS * HOUR_S)
     return list(rows_of(run_trial(site, trips, lamps, end_s=_end_s(lamps)), trips))
 

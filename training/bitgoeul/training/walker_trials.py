@@ -57,7 +57,7 @@ def walkers_only(site: Site, walkers: Sequence[WalkerTrip], *, seed: int, durati
         seed=seed,
         duration_s=duration_s,
         vehicles=(),
-        walkers=tuple(replace(trip, id=f"w{number}") for number, trip in enumerate(ordered)),
+        walkers=tuple(trip._replace(id=f"w{number}") for number, trip in enumerate(ordered)),
     )
 
 
@@ -149,8 +149,8 @@ def to_the_kerb_m(site: Site) -> dict[tuple[str, str], float]:
     probes = []
     for (crossing, _), drawn in _one_of_each(site).items():
         probes.append(
-            replace(
-                drawn, depart_s=0.0, speed_mps=1.0, startup_s=0.0, late_s=0.0, gait=STEADY, crossing=crossing
+            drawn._replace(
+                depart_s=0.0, speed_mps=1.0, startup_s=0.0, late_s=0.0, gait=STEADY, crossing=crossing
             )
         )
     every = phase_mask(phase for each in site.plan.crossings for phase in site.plan.walk_phases(each.id))
@@ -196,7 +196,7 @@ def late_arrivals(site: Site, *, seed: int, hours: int, lamps: Sequence[Lamps]) 
             walk_s = to_kerb_m[crossing.id, trip.from_kerb] / trip.speed_mps
             depart_s = round(number * cycle_s + clearance_s + into_s - walk_s, 2)
             gait = Gait(slow_to=trip.gait.slow_to)
-            chosen.append(replace(trip, depart_s=depart_s, gait=gait))
+            chosen.append(trip._replace(depart_s=depart_s, gait=gait))
     return walkers_only(site, chosen, seed=seed, duration_s=hours * HOUR_S)
 
 
