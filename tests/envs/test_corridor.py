@@ -452,6 +452,16 @@ def test_reset_takes_an_hour_and_a_detector_and_draws_training_seeds(make_env):
         env.reset(seed=-1)
     with pytest.raises(ValueError, match="no action for bukmun_6"):
         env.step({"bukmun_5": 0, "bukmun_4": 0})
+    with pytest.raises(TypeError, match=r"action = 1\.0: an action is one row's index"):
+        env.step(dict.fromkeys(env.agents, 1.0))
+
+
+def test_masks_and_state_before_reset_are_refused(make_env):
+    env = make_env()
+    with pytest.raises(RuntimeError, match="call reset first"):
+        env.action_masks("bukmun_5")
+    with pytest.raises(RuntimeError, match="call reset first"):
+        env.state()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ REFUSED = [
     ({"minutes": True}, "minutes = True: give 1 to"),
     ({"hour": None}, "hour = None: give a text"),
     ({"detector": 5}, "detector = 5: give a text"),
-    ({"form": None}, "form has None; give one of P, R"),
+    ({"form": None}, "form = None: give a text"),
     ({"strict": "no"}, "strict = 'no': give True or False"),
     ({"extension_max_s": "x"}, "extension_max_s = 'x': give a number"),
     ({"delta_time_s": "5"}, "delta_time_s = '5': give a number"),

@@ -137,6 +137,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         self._end_ds = (WARMUP_S + 60 * self.options.minutes) * 10
         self._simulation: Simulation | None = None
         self._driver: CorridorDriver | None = None
+        self._agents: dict[str, _Agent] = {}
         self._renderer: Any = None
         self._last_frame: Any = None
         self._observe_idle = observe_idle
@@ -224,8 +225,9 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         """Return what all agents' detectors show, in one vector, for a central critic; no truth is in it."""
         parts = []
         for agent in self.possible_agents:
+            junction = self.driver.junctions[agent]
             mine = self._agents[agent]
-            seen = mine.policy.observer.observe(self.driver.junctions[agent].loop.observed)
+            seen = mine.policy.observer.observe(junction.loop.observed)
             parts += [seen.context, seen.choices.ravel(), mine.mask]
         return np.concatenate(parts).astype(np.float32)
 
@@ -246,7 +248,14 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
     # --- what learners, renderers and tests look at ---------------------------------------------------
 
     def action_masks(self, agent: str) -> npt.NDArray[np.bool_]:
-        """Return which actions of an agent are legal now. `(N_MAX,)`"""
+        """Return which actions of an agent are legal now. `(N_MAX,)`
+
+        Raises
+        ------
+        RuntimeError : before `reset`.
+        """
+        if not self._agents:
+            raise RuntimeError("call reset first")
         return self._agents[agent].mask.copy()
 
     @property
@@ -291,7 +300,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
             )
         else:
             self._simulation.load(trips, seed=episode.seed, end_s=end_s)
-        self._agents: dict[str, _Agent] = {}
+        self._agents = {}
         driver = self._driver = CorridorDriver(
             self._simulation.connection,
             self.corridor,

@@ -25,8 +25,6 @@ RENDER_MODES: Final = ("human", "rgb_array", "ansi")
 """What `render_mode` may be besides None."""
 BACKENDS: Final = ("libsumo", "traci")
 """What `backend` may be."""
-FORMS: Final = ("P", "R")
-"""What `form` may be."""
 OBSERVATIONS: Final = ("dict", "flat")
 """Names of the built-in observations."""
 TAU_S: Final = 240.0
@@ -105,7 +103,7 @@ class EnvOptions:
         """Refuse what is of another kind than the option, so that the message names the option."""
         object.__setattr__(self, "hour", checked_hour(self.hour))
         checked_text("detector", self.detector)
-        _check_name("form", self.form, FORMS)
+        checked_text("form", self.form)
         for name in ("strict", "critic"):
             if not isinstance(getattr(self, name), bool | np.bool_):
                 raise ValueError(f"{name} = {getattr(self, name)!r}: give True or False")  # noqa: TRY004 - as for all options
