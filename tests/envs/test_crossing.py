@@ -342,6 +342,14 @@ def test_an_action_that_is_no_row_is_refused_by_name(env):
         env.step(1.0)
 
 
+@pytest.mark.parametrize("returned", [-1.0, None, {"time": "x"}])
+def test_a_reward_function_that_returns_no_named_numbers_is_refused(make_env, returned):
+    env = make_env(minutes=1, hour="night", reward=lambda _interval: returned)
+    env.reset(seed=3)
+    with pytest.raises(ValueError, match=r"give a mapping of named terms|'time' = 'x': give a number"):
+        env.step(0)
+
+
 def test_a_running_environment_is_not_copied(env):
     copy.deepcopy(env).close()
     env.reset(seed=3)

@@ -11,6 +11,16 @@ import pytest
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.envs.options import EnvOptions, make_options
 
+
+class NoSpace:
+    """A function whose space is none."""
+
+    space = "box"
+
+    def __call__(self, situation, observation):
+        return situation, observation
+
+
 REFUSED = [
     ({"minutes": 0}, "minutes = 0: give 1 to 44640 whole minutes"),
     ({"minutes": 1.5}, "minutes = 1.5: give 1 to"),
@@ -28,6 +38,7 @@ REFUSED = [
     ({"tau_s": 0.0}, "tau_s = 0.0: a time constant is over 0 s"),
     ({"observation": "graph"}, "observation = 'graph': give one of dict, flat, or a function"),
     ({"observation": lambda *_: 0}, "a function with a `space`"),
+    ({"observation": NoSpace()}, "a function with a `space`"),
     ({"observation": "flat", "critic": True}, "critic = True needs observation = 'dict'"),
     ({"reward": 3}, "reward = 3: give a function of an Interval"),
     ({"minutes": True}, "minutes = True: give 1 to"),

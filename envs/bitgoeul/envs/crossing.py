@@ -22,7 +22,7 @@ from bitgoeul.sim_scenarios.demand import AS_STATED, Trips, draw_trips
 from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
 from .deciding import AgentPolicy, GivenChoice, only_staying, row_of
-from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, checked_seed, fix, played
+from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, checked_number, checked_seed, fix, played
 from .observing import (
     ObsType,
     ablated,
@@ -331,9 +331,16 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         return observation, sum(terms.values()), False, is_over, info
 
     def _terms(self, interval: Interval) -> dict[str, float]:
-        """Return the reward's terms: the built-in ones, or those of the function given."""
+        """Return the reward's terms: the built-in ones, or those of the function given.
+
+        Raises
+        ------
+        ValueError : that function returned something else.
+        """
         named = interval.terms if self.options.reward is None else self.options.reward(interval)
-        return {name: float(value) for name, value in named.items()}
+        if not isinstance(named, Mapping):
+            raise ValueError(f"reward returned {named!r}: give a mapping of named terms")  # noqa: TRY004 - as for options
+        return {name: checked_number(f"reward term {name!r}", value) for name, value in named.items()}
 
     def _observe(self) -> ObsType:
         """Return what the agent sees, and keep the mask."""

@@ -11,6 +11,7 @@ from types import NoneType
 from typing import Any, Final
 
 import numpy as np
+from gymnasium.spaces import Space
 
 from bitgoeul.controller.policies import PolicyOptions
 from bitgoeul.sim_scenarios.catalog import Site, load_site
@@ -132,7 +133,7 @@ class EnvOptions:
 
     def _check_observation(self) -> None:
         view = self.observation
-        is_function = callable(view) and hasattr(view, "space")
+        is_function = callable(view) and isinstance(getattr(view, "space", None), Space)
         if not is_function and not (isinstance(view, str) and view in OBSERVATIONS):
             raise ValueError(
                 f"observation = {view!r}: give one of {', '.join(OBSERVATIONS)}, or a function with a `space`"
