@@ -448,10 +448,20 @@ def test_reset_takes_an_hour_and_a_detector_and_draws_training_seeds(make_env):
     blocks = env.render().split("\n\n")
     assert [block.split()[0] for block in blocks] == env.possible_agents
     assert "0:05:00.0" in blocks[0]
-    with pytest.raises(ValueError, match="seed = -1: a seed lies between 0 and"):
+    with pytest.raises(ValueError, match="seed = -1: a seed is a whole number"):
         env.reset(seed=-1)
     with pytest.raises(ValueError, match="no action for bukmun_6"):
         env.step({"bukmun_5": 0, "bukmun_4": 0})
+    with pytest.raises(TypeError, match=r"action = 1\.0: an action is one row's index"):
+        env.step(dict.fromkeys(env.agents, 1.0))
+
+
+def test_masks_and_state_before_reset_are_refused(make_env):
+    env = make_env()
+    with pytest.raises(RuntimeError, match="call reset first"):
+        env.action_masks("bukmun_5")
+    with pytest.raises(RuntimeError, match="call reset first"):
+        env.state()
 
 
 @pytest.mark.parametrize(

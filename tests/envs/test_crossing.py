@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -321,10 +323,67 @@ def test_unknown_reset_options_are_refused(env):
         env.reset(options={"nonsense": 1})
 
 
-@pytest.mark.parametrize("seed", [-1, 2**31])
-def test_a_seed_that_sumo_does_not_take_is_refused(env, seed):
-    with pytest.raises(ValueError, match=f"seed = {seed}: a seed lies between 0 and 2147483647"):
+@pytest.mark.parametrize("seed", [-1, 1.5, "3", True])
+def test_a_seed_that_is_none_is_refused(env, seed):
+    with pytest.raises(ValueError, match=f"seed = {seed}: a seed is a whole number of 0 or more"):
         env.reset(seed=seed)
+
+
+def test_numpy_seeds_and_those_too_large_for_sumo_are_played(env):
+    assert env.reset(seed=np.uint32(7))[1]["seed"] == 7
+    played = [env.reset(seed=2**32 - 1)[1]["seed"] for _ in range(2)]
+    assert played[0] == played[1] < TRAINING_SEEDS
+    assert env.reset(seed=2**32 - 2)[1]["seed"] != played[0]
+
+
+def test_an_action_that_is_no_row_is_refused_by_name(env):
+    env.reset(seed=3)
+    with pytest.raises(TypeError, match=r"action = 1\.0: an action is one row's index, 0 to 23"):
+        env.step(1.0)
+
+
+@pytest.mark.parametrize("returned", [-1.0, None, {"time": "x"}])
+def test_a_reward_function_that_returns_no_named_numbers_is_refused(make_env, returned):
+    env = make_env(minutes=1, hour="night", reward=lambda _interval: returned)
+    env.reset(seed=3)
+    with pytest.raises(ValueError, match=r"give a mapping of named terms|'time' = 'x': give a number"):
+        env.step(0)
+
+
+def test_a_running_environment_is_not_copied(env):
+    copy.deepcopy(env).close()
+    env.reset(seed=3)
+    with pytest.raises(TypeError, match="running SUMO cannot be copied"):
+        copy.deepcopy(env)
+
+
+def test_a_forgotten_environment_is_cleared_away_when_the_next_one_starts(make_env):
+    lost = CrossingEnv(minutes=1, hour="night")
+    lost.reset(seed=3)
+    folder = lost.simulation.folder
+    assert folder.exists()
+    del lost
+    make_env(minutes=1, hour="night").reset(seed=3)
+    assert not folder.exists()
+
+
+def test_an_hour_of_a_randomisation_that_the_site_lacks_is_refused_at_once(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('schema_version = 1\n[[hours]]\nhour = "8"\n[[hours]]\nhour = "rush"\n')
+    with pytest.raises(ScenarioError, match=r"mine.toml: hours.1.hour: hour 'rush' is unknown"):
+        CrossingEnv(randomise=path)
+
+
+def test_no_step_follows_the_end_of_an_episode_in_a_simulation_that_goes_on(make_env):
+    env = make_env(minutes=1, hour="night", continuing_minutes=3)
+    env.reset(seed=3)
+    is_over = False
+    while not is_over:
+        *_, is_over, _ = env.step(first_legal(env))
+    with pytest.raises(RuntimeError, match="call reset before step"):
+        env.step(0)
+    env.reset()
+    env.step(0)
 
 
 def test_after_a_refused_reset_the_environment_is_reset_as_before(env):

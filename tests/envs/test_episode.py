@@ -110,6 +110,12 @@ def test_reset_may_fix_what_was_drawn(example):
         ({"walker_mix": {"adult": 1.4, "frail": -0.4}}, "a share is 0 or more"),
         ({"demand_factor": 4}, "demand_factor = 4.0: a factor is above 0 and at most 3"),
         ({"detector": "camera_dusk"}, "'camera_dusk' is unknown"),
+        ({"detector": None}, "detector = None: give a text"),
+        ({"hour": None}, "hour = None: give a text"),
+        ({"demand_factor": "2"}, "demand_factor = '2': give a number"),
+        ({"walker_mix": ["adult"]}, "walker_mix = ..adult..: give a name, or shares"),
+        ({"walker_mix": {"adult": "x"}}, "walker_mix.'adult'. = 'x': give a number"),
+        ("hour", "reset options 'hour': give a mapping of hour, detector"),
     ],
 )
 def test_reset_refuses_what_cannot_be_simulated(example, given, message):

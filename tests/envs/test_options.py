@@ -5,10 +5,21 @@ from __future__ import annotations
 import pickle
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 
 from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.envs.options import EnvOptions, make_options
+
+
+class NoSpace:
+    """A function whose space is none."""
+
+    space = "box"
+
+    def __call__(self, situation, observation):
+        return situation, observation
+
 
 REFUSED = [
     ({"minutes": 0}, "minutes = 0: give 1 to 44640 whole minutes"),
@@ -27,8 +38,24 @@ REFUSED = [
     ({"tau_s": 0.0}, "tau_s = 0.0: a time constant is over 0 s"),
     ({"observation": "graph"}, "observation = 'graph': give one of dict, flat, or a function"),
     ({"observation": lambda *_: 0}, "a function with a `space`"),
+    ({"observation": NoSpace()}, "a function with a `space`"),
     ({"observation": "flat", "critic": True}, "critic = True needs observation = 'dict'"),
     ({"reward": 3}, "reward = 3: give a function of an Interval"),
+    ({"minutes": True}, "minutes = True: give 1 to"),
+    ({"hour": None}, "hour = None: give a text"),
+    ({"detector": 5}, "detector = 5: give a text"),
+    ({"form": None}, "form = None: give a text"),
+    ({"strict": "no"}, "strict = 'no': give True or False"),
+    ({"extension_max_s": "x"}, "extension_max_s = 'x': give a number"),
+    ({"delta_time_s": "5"}, "delta_time_s = '5': give a number"),
+    ({"tau_s": [240]}, r"tau_s = \[240\]: give a number"),
+    ({"observation": np.zeros(2)}, "observation = array"),
+    ({"randomise": {}}, "randomise = {}: give one of str, Path, Randomisation, None"),
+    ({"csv_path": "/nowhere/at/all.csv"}, "csv_path = /nowhere/at/all.csv: no such folder"),
+    ({"csv_path": "/"}, "csv_path = /: this is a folder"),
+    ({"site": 5}, "site = 5: give one of str, Path, Site"),
+    ({"reward_terms": ["switch"]}, r"reward_terms = \['switch'\]: give weights by name"),
+    ({"reward_terms": {"switch": "x"}}, r"reward_terms\['switch'\] = 'x': give a number"),
     ({"reward_terms": {"safety": 1.0}}, "reward_terms has 'safety'; give one of residual, extension"),
     ({"reward_terms": {"switch": -1.0}}, r"reward_terms\['switch'\] = -1.0: a weight is 0 or more"),
 ]
@@ -38,6 +65,10 @@ REFUSED = [
 def test_a_value_out_of_its_range_is_refused_with_what_is_allowed(given, message):
     with pytest.raises(ValueError, match=message):
         EnvOptions(**given)
+
+
+def test_an_hour_of_the_day_may_be_a_number():
+    assert EnvOptions(hour=np.int64(8)).hour == EnvOptions(hour="8").hour == "8"
 
 
 def test_an_unknown_option_is_refused_with_the_known_ones():

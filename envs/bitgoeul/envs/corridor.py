@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -27,12 +26,12 @@ from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.situation import Situation
 from bitgoeul.sim_scenarios.corridor import Corridor, load_corridor
 from bitgoeul.sim_scenarios.corridor_demand import draw_corridor_trips
-from bitgoeul.sim_scenarios.simulation import LARGEST_SEED, STEP_S, WARMUP_S
+from bitgoeul.sim_scenarios.simulation import STEP_S, WARMUP_S
 
 from .corridor_reward import CorridorReward
 from .corridor_world import CorridorDriver, corridor_results, open_corridor
-from .deciding import STAY_ROW, AgentPolicy, GivenChoice, only_staying
-from .episode import DRAWN, NOTHING_DRAWN, EpisodeDraw, fix
+from .deciding import STAY_ROW, AgentPolicy, GivenChoice, only_staying, row_of
+from .episode import DRAWN, NOTHING_DRAWN, EpisodeDraw, checked_seed, fix, played
 from .idle import drop_idle
 from .observing import ObsType, ablated, as_observation, critic_vector, observation_space, observed_needs
 from .options import RENDER_MODES, EnvOptions, make_options
@@ -126,7 +125,8 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         self.corridor = corridor if isinstance(corridor, Corridor) else load_corridor(corridor)
         self.options = _options(self.corridor, options)
         self.render_mode = self.options.render_mode
-        self._randomisation = self.options.load_randomisation() or NOTHING_DRAWN
+        sites = self.corridor.sites.values()
+        self._randomisation = self.options.load_randomisation(*sites) or NOTHING_DRAWN
         self.possible_agents = list(self.corridor.members)
         self.agents: list[str] = []
         self._observation_spaces = {agent: observation_space(self.options) for agent in self.possible_agents}
@@ -137,6 +137,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         self._end_ds = (WARMUP_S + 60 * self.options.minutes) * 10
         self._simulation: Simulation | None = None
         self._driver: CorridorDriver | None = None
+        self._agents: dict[str, _Agent] = {}
         self._renderer: Any = None
         self._last_frame: Any = None
         self._observe_idle = observe_idle
@@ -166,11 +167,10 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         ------
         ScenarioError, ValueError : a value out of its range.
         """
-        if seed is not None and not 0 <= seed <= LARGEST_SEED:
-            raise ValueError(f"seed = {seed}: a seed lies between 0 and {LARGEST_SEED}")
+        number = checked_seed(seed)
         given = dict(options or {})
         unknown = sorted(name for name in given if name not in DRAWN)
-        episode = self._draw(seed, {name: value for name, value in given.items() if name in DRAWN})
+        episode = self._draw(number, {name: value for name, value in given.items() if name in DRAWN})
         self._begin(episode)
         self.agents = list(self.possible_agents)
         names = ("seed", "hour", "detector", "demand_factor", "walker_mix")
@@ -225,8 +225,9 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         """Return what all agents' detectors show, in one vector, for a central critic; no truth is in it."""
         parts = []
         for agent in self.possible_agents:
+            junction = self.driver.junctions[agent]
             mine = self._agents[agent]
-            seen = mine.policy.observer.observe(self.driver.junctions[agent].loop.observed)
+            seen = mine.policy.observer.observe(junction.loop.observed)
             parts += [seen.context, seen.choices.ravel(), mine.mask]
         return np.concatenate(parts).astype(np.float32)
 
@@ -247,7 +248,14 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
     # --- what learners, renderers and tests look at ---------------------------------------------------
 
     def action_masks(self, agent: str) -> npt.NDArray[np.bool_]:
-        """Return which actions of an agent are legal now. `(N_MAX,)`"""
+        """Return which actions of an agent are legal now. `(N_MAX,)`
+
+        Raises
+        ------
+        RuntimeError : before `reset`.
+        """
+        if not self._agents:
+            raise RuntimeError("call reset first")
         return self._agents[agent].mask.copy()
 
     @property
@@ -270,7 +278,10 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
             self._rng = np.random.default_rng(seed)
         base = EpisodeDraw(seed=0, hour=self.options.hour, detector=self.options.detector)
         drawn = self._randomisation.draw(self._rng, base)
-        return fix(drawn if seed is None else replace(drawn, seed=seed), given, self._randomisation)
+        demand_seed = played(seed)
+        return fix(
+            drawn if demand_seed is None else replace(drawn, seed=demand_seed), given, self._randomisation
+        )
 
     def _begin(self, episode: EpisodeDraw) -> None:
         """Start a simulation and run it through the warm-up."""
@@ -289,7 +300,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
             )
         else:
             self._simulation.load(trips, seed=episode.seed, end_s=end_s)
-        self._agents: dict[str, _Agent] = {}
+        self._agents = {}
         driver = self._driver = CorridorDriver(
             self._simulation.connection,
             self.corridor,
@@ -327,7 +338,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         ------
         ValueError : it is, under `strict`.
         """
-        mask, index = self._agents[agent].mask, operator.index(action)
+        mask, index = self._agents[agent].mask, row_of(action)
         is_illegal = not (0 <= index < N_MAX and mask[index])
         if is_illegal and self.options.strict:
             legal = ", ".join(map(str, np.flatnonzero(mask)))
@@ -338,7 +349,7 @@ class CorridorEnv(ParallelEnv[str, ObsType, int]):  # type: ignore[misc]  # an u
         """Hand the action of an agent that is asked to its junction."""
         mine = self._agents[agent]
         if mine.has_choice:
-            mine.chooser.give(operator.index(action), is_kept=False)
+            mine.chooser.give(row_of(action), is_kept=False)
             mine.decided_ds = self.driver.now_ds
             mine.overrides = _overrides(self.driver.junctions[agent])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,10 +19,10 @@ from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.guard import Guard
 from bitgoeul.sim_scenarios.catalog import Site
 from bitgoeul.sim_scenarios.demand import AS_STATED, Trips, draw_trips
-from bitgoeul.sim_scenarios.simulation import LARGEST_SEED, WARMUP_S
+from bitgoeul.sim_scenarios.simulation import WARMUP_S
 
-from .deciding import AgentPolicy, GivenChoice, only_staying
-from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, fix
+from .deciding import AgentPolicy, GivenChoice, only_staying, row_of
+from .episode import NOTHING_DRAWN, TRAINING_SEEDS, EpisodeDraw, checked_number, checked_seed, fix, played
 from .observing import (
     ObsType,
     ablated,
@@ -70,7 +69,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self.options = make_options(site, options)
         self.render_mode = self.options.render_mode
         self.site: Site = self.options.load_site()
-        self._randomisation = self.options.load_randomisation() or NOTHING_DRAWN
+        self._randomisation = self.options.load_randomisation(self.site) or NOTHING_DRAWN
         self.observation_space = observation_space(self.options)
         self.action_space = spaces.Discrete(N_MAX)  # type: ignore[assignment]
         self._simulation: Simulation | None = None
@@ -81,7 +80,7 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._simulation_ends_ds = self._episode_ends_ds = 0
         self._started_ds = 0
         self._episode: EpisodeDraw | None = None
-        self._is_open = False
+        self._is_open = self._is_playing = False
         self._renderer: Renderer | None = None
         self._last_frame: Any = None
 
@@ -94,8 +93,9 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
 
         Parameters
         ----------
-        seed : of demand, detector and whatever `randomise` draws, 0 to 2^31 - 1; None draws one below
-            10,000. Under `continuing_minutes`, None goes on with the present simulation while it lasts.
+        seed : of demand, detector and whatever `randomise` draws; above 2^31 - 1 (learners draw such) it
+            draws one below 10,000, always the same; None draws one below 10,000. Under
+            `continuing_minutes`, None goes on with the present simulation while it lasts.
         options : fixes `hour`, `detector`, `demand_factor` or `walker_mix` of this episode.
 
         Raises
@@ -103,15 +103,15 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         ValueError : an unknown option, or an option or seed out of its range.
         ScenarioError : an unknown hour, or SUMO refuses the run.
         """
-        if seed is not None and not 0 <= seed <= LARGEST_SEED:
-            raise ValueError(f"seed = {seed}: a seed lies between 0 and {LARGEST_SEED}")
-        super().reset(seed=seed)
+        number = checked_seed(seed)
+        super().reset(seed=number)
         if seed is None and not options and self._can_go_on():
             begins_ds = self.driver.now_ds
         else:
-            self._begin(self._draw(seed, options or {}))
+            self._begin(self._draw(played(number), options or {}))
             begins_ds = self.driver.warmup_ds
         self._episode_ends_ds = begins_ds + 600 * self.options.minutes
+        self._is_playing = True
         self._overrides = Counter(self.driver.overrides)
         self._csv = None if self.options.csv_path is None else SumoRlCsv(self.driver)
         if self._csv is not None:
@@ -147,7 +147,19 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         if self._simulation is not None:
             self._simulation.close()
             self._simulation = None
-        self._driver, self._episode, self._is_open = None, None, False
+        self._driver, self._episode = None, None
+        self._is_open = self._is_playing = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or another process is given.
+
+        Raises
+        ------
+        TypeError : SUMO runs, and cannot be copied.
+        """
+        if self._simulation is not None:
+            raise TypeError("an environment with a running SUMO cannot be copied: copy it before reset")
+        return vars(self).copy()
 
     # --- what renderers and tests look at -----------------------------------------------------------
 
@@ -197,7 +209,8 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         """Start a simulation and run it through the warm-up, to the first decision."""
         options = self.options
         end_s = WARMUP_S + 60 * (options.continuing_minutes or options.minutes)
-        last, self._episode, self._is_open = self._episode, None, False
+        last, self._episode = self._episode, None
+        self._is_open = self._is_playing = False
         if self._simulation is None:
             self._simulation = Simulation(
                 self.site,
@@ -262,9 +275,9 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         ValueError : it is illegal now, under `strict`.
         RuntimeError : no episode runs.
         """
-        if not self._is_open:
+        if not self._is_playing:
             raise RuntimeError("call reset before step: no episode runs")
-        index = operator.index(action)
+        index = row_of(action)
         is_known = 0 <= index < N_MAX
         is_asked = not self._step_ds or self.driver.is_decision_due
         if self.options.strict and not (is_known and (self._mask[index] or not is_asked)):
@@ -315,13 +328,21 @@ class CrossingEnv(gymnasium.Env[ObsType, int]):
         self._overrides = overrides
         observation = self._observe()
         if is_over:
+            self._is_playing = False
             info["result"] = self._end()
         return observation, sum(terms.values()), False, is_over, info
 
     def _terms(self, interval: Interval) -> dict[str, float]:
-        """Return the reward's terms: the built-in ones, or those of the function given."""
+        """Return the reward's terms: the built-in ones, or those of the function given.
+
+        Raises
+        ------
+        ValueError : that function returned something else.
+        """
         named = interval.terms if self.options.reward is None else self.options.reward(interval)
-        return {name: float(value) for name, value in named.items()}
+        if not isinstance(named, Mapping):
+            raise ValueError(f"reward returned {named!r}: give a mapping of named terms")  # noqa: TRY004 - as for options
+        return {name: checked_number(f"reward term {name!r}", value) for name, value in named.items()}
 
     def _observe(self) -> ObsType:
         """Return what the agent sees, and keep the mask."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import replace
 
 import numpy as np
 
+from bitgoeul.controller.choices import N_MAX
 from bitgoeul.controller.observe import NeedReader, Observation
 from bitgoeul.controller.plan import SitePlan
 from bitgoeul.controller.policies.choosing import ChoicePolicy, default_choice
@@ -13,6 +15,19 @@ from bitgoeul.controller.situation import Situation
 
 STAY_ROW = 0
 """Row of the shortest stay: the default, and the only action that says nothing."""
+
+
+def row_of(action: object) -> int:
+    """Return the row that an action names; it may be none of the table.
+
+    Raises
+    ------
+    TypeError : it is no whole number.
+    """
+    try:
+        return operator.index(action)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"action = {action!r}: an action is one row's index, 0 to {N_MAX - 1}") from None
 
 
 class GivenChoice:

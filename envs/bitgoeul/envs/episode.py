@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from bitgoeul.controller.errors import ScenarioError
 from bitgoeul.sim_scenarios.demand import DEMAND_FACTOR_MAX, Variation
 from bitgoeul.sim_scenarios.demand_tables import WhoWalks
+from bitgoeul.sim_scenarios.simulation import LARGEST_SEED
 from bitgoeul.sim_scenarios.tables import Strict, read_table
 
 from .detector import preset
@@ -140,6 +144,24 @@ class Randomisation(Strict):
             shares=base.shares if mix is None else mix.mix,
         )
 
+    def check_hours(self, known: Callable[[str], object], source: str) -> None:
+        """Refuse an hour that a site does not have, before one is drawn.
+
+        Parameters
+        ----------
+        known : raises on an unknown hour, as a site's `demand.period` does.
+        source : where this was read, for the message.
+
+        Raises
+        ------
+        ScenarioError : what `known` raises, with its place in the randomisation.
+        """
+        for place, row in enumerate(self.hours):
+            try:
+                known(row.hour)
+            except ScenarioError as error:
+                raise ScenarioError(f"{source}: hours.{place}.hour: {error}") from error
+
     def mix_named(self, name: str) -> WeightedMix:
         """Return a walker mix by its name.
 
@@ -168,6 +190,32 @@ def load_randomisation(path: str | Path) -> Randomisation:
     return read_table(Path(path), Randomisation)
 
 
+def checked_seed(seed: object) -> int | None:
+    """Return a seed given to `reset` as an int, or None.
+
+    Raises
+    ------
+    ValueError : not a whole number of 0 or more.
+    """
+    if seed is None:
+        return None
+    try:
+        number = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if number < 0 or isinstance(seed, bool):
+        raise ValueError(f"seed = {seed}: a seed is a whole number of 0 or more")
+    return number
+
+
+def played(seed: int | None) -> int | None:
+    """Return the demand seed that a given seed plays; None: it only seeds the draw of one.
+
+    Learners draw seeds of 32 bits and more; SUMO takes those of 31.
+    """
+    return seed if seed is not None and seed <= LARGEST_SEED else None
+
+
 def fix(draw: EpisodeDraw, given: Mapping[str, Any], known: Randomisation) -> EpisodeDraw:
     """Return a draw with what `reset(options=)` fixes.
 
@@ -181,24 +229,68 @@ def fix(draw: EpisodeDraw, given: Mapping[str, Any], known: Randomisation) -> Ep
     ------
     ValueError : an unknown name or a value out of its range.
     """
-    unknown = sorted(set(given) - set(DRAWN))
+    if not isinstance(given, Mapping):
+        raise ValueError(f"reset options {given!r}: give a mapping of {', '.join(DRAWN)}")  # noqa: TRY004 - as for all options
+    unknown = sorted(set(map(str, given)) - set(DRAWN))
     if unknown:
         raise ValueError(f"unknown reset options: {', '.join(unknown)}; known are {', '.join(DRAWN)}")
-    changes = {name: value for name, value in given.items() if name in {"hour", "detector"}}
+    changes: dict[str, Any] = {}
+    if "hour" in given:
+        changes["hour"] = checked_hour(given["hour"])
     if "detector" in given:
+        changes["detector"] = checked_text("detector", given["detector"])
         preset(given["detector"])
     if "demand_factor" in given:
-        changes["demand_factor"] = float(given["demand_factor"])
+        changes["demand_factor"] = checked_number("demand_factor", given["demand_factor"])
     mix = given.get("walker_mix", draw.walker_mix)
     if mix == SITE_MIX:
         changes |= {"walker_mix": SITE_MIX, "shares": None}
     elif isinstance(mix, str) and mix != draw.walker_mix:
         changes |= {"walker_mix": mix, "shares": known.mix_named(mix).mix}
     elif isinstance(mix, Mapping):
-        changes |= {"walker_mix": GIVEN_MIX, "shares": dict(mix)}
+        shares = {name: checked_number(f"walker_mix[{name!r}]", share) for name, share in mix.items()}
+        changes |= {"walker_mix": GIVEN_MIX, "shares": shares}
+    elif not isinstance(mix, str):
+        raise ValueError(f"walker_mix = {mix!r}: give a name, or shares of the mobility classes")
     fixed = replace(draw, **changes)
     fixed.variation.check()
     return fixed
+
+
+def checked_text(name: str, value: object) -> str:
+    """Return a text that was given.
+
+    Raises
+    ------
+    ValueError : something else was.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} = {value!r}: give a text")  # noqa: TRY004 - as for all options
+    return value
+
+
+def checked_hour(hour: object) -> str:
+    """Return a demand period or hour of the day as a text; an hour may be a number.
+
+    Raises
+    ------
+    ValueError : it is neither.
+    """
+    if not isinstance(hour, str | bool) and isinstance(hour, Integral):
+        return str(int(hour))
+    return checked_text("hour", hour)
+
+
+def checked_number(name: str, value: object) -> float:
+    """Return a number that was given, numpy's too; its range is for others to check.
+
+    Raises
+    ------
+    ValueError : something else was.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} = {value!r}: give a number")  # noqa: TRY004 - as for all options
+    return float(value)
 
 
 Row = TypeVar("Row", WeightedHour, WeightedDetector, WeightedMix)

@@ -7,14 +7,18 @@ import operator
 from collections.abc import Collection, Mapping
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
+
+import numpy as np
+from gymnasium.spaces import Space
 
 from bitgoeul.controller.policies import PolicyOptions
 from bitgoeul.sim_scenarios.catalog import Site, load_site
 from bitgoeul.sim_scenarios.simulation import LONGEST_MIN, STEP_S
 
 from .detector import preset
-from .episode import Randomisation, load_randomisation
+from .episode import Randomisation, checked_hour, checked_number, checked_text, load_randomisation
 from .observing import ABLATIONS
 from .reward import TERMS, RewardFunction
 
@@ -83,6 +87,7 @@ class EnvOptions:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
+        self._check_kinds()
         _check_minutes("minutes", self.minutes, least=1)
         if self.continuing_minutes is not None:
             _check_minutes("continuing_minutes", self.continuing_minutes, least=self.minutes)
@@ -94,6 +99,25 @@ class EnvOptions:
         self._check_times()
         self._check_observation()
         self._check_reward()
+
+    def _check_kinds(self) -> None:
+        """Refuse what is of another kind than the option, so that the message names the option."""
+        object.__setattr__(self, "hour", checked_hour(self.hour))
+        checked_text("detector", self.detector)
+        checked_text("form", self.form)
+        for name in ("strict", "critic"):
+            if not isinstance(getattr(self, name), bool | np.bool_):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: give True or False")  # noqa: TRY004 - as for all options
+        for name in ("extension_max_s", "delta_time_s", "tau_s"):
+            if getattr(self, name) is not None:
+                checked_number(name, getattr(self, name))
+        _check_kind("site", self.site, str, Path, Site)
+        _check_kind("randomise", self.randomise, str, Path, Randomisation, NoneType)
+        _check_kind("csv_path", self.csv_path, str, Path, NoneType)
+        if self.csv_path is not None and not Path(self.csv_path).parent.is_dir():
+            raise ValueError(f"csv_path = {self.csv_path}: no such folder; make it first")
+        if self.csv_path is not None and Path(self.csv_path).is_dir():
+            raise ValueError(f"csv_path = {self.csv_path}: this is a folder; name a file in it")
 
     def _check_times(self) -> None:
         step_s, tau_s = self.delta_time_s, self.tau_s
@@ -109,19 +133,22 @@ class EnvOptions:
 
     def _check_observation(self) -> None:
         view = self.observation
-        is_function = callable(view) and hasattr(view, "space")
-        if not is_function and view not in OBSERVATIONS:
+        is_function = callable(view) and isinstance(getattr(view, "space", None), Space)
+        if not is_function and not (isinstance(view, str) and view in OBSERVATIONS):
             raise ValueError(
                 f"observation = {view!r}: give one of {', '.join(OBSERVATIONS)}, or a function with a `space`"
             )
-        if self.critic and view != "dict":
+        if self.critic and (is_function or view != "dict"):
             raise ValueError("critic = True needs observation = 'dict': the truth is a key of its own")
 
     def _check_reward(self) -> None:
         if self.reward is not None and not callable(self.reward):
             raise ValueError(f"reward = {self.reward!r}: give a function of an Interval, or None")
+        if self.reward_terms is not None and not isinstance(self.reward_terms, Mapping):
+            raise ValueError(f"reward_terms = {self.reward_terms!r}: give weights by name, or None")
         for name, weight in (self.reward_terms or {}).items():
             _check_name("reward_terms", name, tuple(TERMS))
+            checked_number(f"reward_terms[{name!r}]", weight)
             if not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"reward_terms[{name!r}] = {weight}: a weight is 0 or more person-seconds")
 
@@ -136,16 +163,24 @@ class EnvOptions:
         site.demand.period(self.hour)
         return site
 
-    def load_randomisation(self) -> Randomisation | None:
+    def load_randomisation(self, *sites: Site) -> Randomisation | None:
         """Return what episodes are drawn from; None if they are not.
+
+        Parameters
+        ----------
+        *sites : where; each must have every hour that may be drawn.
 
         Raises
         ------
-        ScenarioError : the file cannot be read or has faults.
+        ScenarioError : the file cannot be read or has faults, or a site lacks an hour.
         """
-        return (
-            load_randomisation(self.randomise) if isinstance(self.randomise, str | Path) else self.randomise
-        )
+        given = self.randomise
+        loaded = load_randomisation(given) if isinstance(given, str | Path) else given
+        if loaded is not None:
+            for site in sites:
+                source = "randomise" if isinstance(given, Randomisation) else str(given)
+                loaded.check_hours(site.demand.period, source)
+        return loaded
 
 
 def make_options(
@@ -170,8 +205,14 @@ def _check_minutes(name: str, minutes: object, *, least: int) -> None:
         is_allowed = least <= operator.index(minutes) <= LONGEST_MIN  # type: ignore[arg-type]
     except TypeError:
         is_allowed = False
-    if not is_allowed:
+    if isinstance(minutes, bool) or not is_allowed:
         raise ValueError(f"{name} = {minutes}: give {least} to {LONGEST_MIN} whole minutes")
+
+
+def _check_kind(option: str, value: object, *kinds: type) -> None:
+    if not isinstance(value, kinds):
+        names = ", ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+        raise ValueError(f"{option} = {value!r}: give one of {names}")  # noqa: TRY004 - as for all options
 
 
 def _check_name(option: str, name: object, known: tuple[str | None, ...]) -> None:

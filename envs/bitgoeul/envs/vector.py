@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
@@ -37,7 +39,8 @@ class CrossingVectorEnv(AsyncVectorEnv[Any, Any]):
     Processes are spawned: libsumo keeps its one simulation in global state. Observations come through
     shared memory, and with them the masks (`observation["mask"]`), so that no call to the environments
     is needed before an action. What an environment raises is raised here in its own type, its traceback
-    logged. Ctrl-C goes to the parent alone; close the environment then, as always.
+    logged. Ctrl-C goes to the parent alone; close the environment then, as always. Workers of a parent that
+    ends without, or is killed, end with it and leave no files.
 
     `reset(seed=n)` seeds the environments n, n + 1, ...; episodes that are started by an autoreset draw
     their seeds below 10,000 from those, so that the same seed and actions give the same days.
@@ -106,5 +109,12 @@ def _open(make: Callable[[], gymnasium.Env[Any, Any]]) -> gymnasium.Env[Any, Any
     """Make one process's environment; the parent makes one too, for its spaces, and simulates nothing."""
     if multiprocessing.parent_process() is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, _leave)  # so that the simulation's files are removed
         silence_native_warnings()
     return make()
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End this process as at the end of a program, so that nothing is left behind."""
+    del frame
+    sys.exit(128 + number)

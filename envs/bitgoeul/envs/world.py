@@ -6,14 +6,15 @@ through the calls they share.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ from bitgoeul.sim_scenarios.simulation import (
 from .detector import preset
 from .measures import Measures
 from .outcome import extension_row, result_columns
+from .port import await_port
 from .street import EmulatedStreet
 from .strip import StripRecorder
 
@@ -174,8 +176,8 @@ class JunctionDriver(SumoJunction):
 
 # --- starting and stopping SUMO -------------------------------------------------------------------
 
-_LIBSUMO_IN_USE: list[bool] = []
-"""Not empty while a simulation of this process is open: libsumo itself keeps one in global state."""
+_LIBSUMO_IN_USE: list[Path] = []
+"""Scratch folder of the open simulation of this process: libsumo itself keeps one in global state."""
 
 
 class Simulation:
@@ -188,6 +190,11 @@ class Simulation:
     has_gui : show `sumo-gui` (needs `traci`).
     trips : who travels; None: drawn from the site's demand.
     network : where they travel; None: the site's own network.
+
+    Notes
+    -----
+    One that is forgotten (rebound in a notebook, or left open when the program ends) leaves nothing behind:
+    its files are removed and libsumo is free again once it is garbage.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first by keyword
@@ -203,6 +210,7 @@ class Simulation:
         network: BuiltNetwork | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bitgoeul-"))
+        self._leave = weakref.finalize(self, _leave_nothing, self.folder)
         try:
             self.site, self._network = site, network or build_network(site)
             self._runs, self._is_concluded = 0, False
@@ -214,7 +222,7 @@ class Simulation:
             self._prepare(trips, seed, end_s)
             self.connection = self._open()
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._leave()
             raise
 
     def _prepare(self, trips: Trips | None, seed: int, end_s: int) -> None:
@@ -244,7 +252,7 @@ class Simulation:
 
     def _open(self) -> Any:
         if self._backend == "libsumo" and not self._has_gui:
-            opened = open_libsumo(self._arguments())
+            opened = open_libsumo(self._arguments(), self.folder)
             self._is_in_process = True
             return opened
         traci = importlib.import_module("traci")
@@ -256,7 +264,7 @@ class Simulation:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _await_port(port, self._process)
+        await_port(port, self._process)
         return traci.connect(port=port, numRetries=20, proc=self._process, waitBetweenRetries=0.1)
 
     def restart(self) -> None:
@@ -327,23 +335,35 @@ class Simulation:
 
     def close(self) -> None:
         """Stop SUMO if it still runs, and remove the scratch folder. The second call does nothing."""
-        if self._is_in_process:
-            self._is_in_process = False
-            _LIBSUMO_IN_USE.clear()
+        self._is_in_process = False
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._leave()
 
 
-def open_libsumo(arguments: list[str]) -> Any:
+def _leave_nothing(folder: Path) -> None:
+    """Remove a simulation's scratch folder; if it ran in this process, libsumo is free for another."""
+    if folder in _LIBSUMO_IN_USE:
+        _LIBSUMO_IN_USE.remove(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_libsumo(arguments: list[str], folder: Path) -> Any:
     """Start SUMO in this process, or load another run into the one that is already there.
+
+    Parameters
+    ----------
+    arguments : SUMO's.
+    folder : scratch folder of the simulation; libsumo is in use until it is removed.
 
     Raises
     ------
     ScenarioError : SUMO refuses the files.
     """
     libsumo = importlib.import_module("libsumo")
+    if _LIBSUMO_IN_USE:
+        gc.collect()  # a forgotten simulation may wait to be cleared up
     if _LIBSUMO_IN_USE:
         raise ScenarioError(
             "only one libsumo simulation a process: close the other, or give each its own process"
@@ -355,7 +375,7 @@ def open_libsumo(arguments: list[str]) -> Any:
             libsumo.start(["sumo", *arguments])
     except (libsumo.TraCIException, libsumo.FatalTraCIError) as error:
         raise ScenarioError(f"SUMO did not start: {error}") from error
-    _LIBSUMO_IN_USE.append(True)
+    _LIBSUMO_IN_USE.append(folder)
     return libsumo
 
 
@@ -372,32 +392,6 @@ def silence_native_warnings() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDERR)
     os.close(nowhere)
-
-
-def _await_port(port: int, process: subprocess.Popen[bytes], *, tries: int = 200) -> None:
-    """Wait until SUMO listens.
-
-    Raises
-    ------
-    ScenarioError : it ended instead.
-    """
-    for _ in range(tries):
-        if process.poll() is not None:
-            hint = "; sumo-gui needs a display" if "sumo-gui" in str(process.args) else ""
-            raise ScenarioError(f"SUMO ended at start with code {process.returncode}{hint}")
-        with socket.socket() as probe:
-            probe.settimeout(0.1)
-            # A bound port refuses a second bind: SUMO accepts one connection only, so none is made.
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                return
-        process.poll()
-        try:
-            process.wait(timeout=0.05)
-        except subprocess.TimeoutExpired:
-            continue
-    raise ScenarioError(f"SUMO did not open port {port}")
 
 
 @contextmanager

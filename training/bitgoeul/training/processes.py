@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -92,13 +93,19 @@ def await_end(processes: Collection[BaseProcess]) -> None:
             process.join()
 
 
-def begin_worker() -> None:
+def begin_worker(scratch: Path | None = None) -> None:
     """Tie this worker to its parent and keep SUMO's own output off the terminal.
 
+    Parameters
+    ----------
+    scratch : removed by the workers if their parent ended without doing so.
+
+    Notes
+    -----
     SUMO's warnings are in its log, and counted; errors travel back as values. BITGOEUL_TRACEBACK=1 lets
     everything through to standard error.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
     sink = os.open(os.devnull, os.O_WRONLY)
     shows_all = os.environ.get("BITGOEUL_TRACEBACK", "") not in {"", "0"}
     os.dup2(2 if shows_all else sink, 1)
@@ -106,11 +113,13 @@ def begin_worker() -> None:
     os.close(sink)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(scratch: Path | None) -> None:
     """End this worker when its parent is gone, even if that was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
         os._exit(1)
 
 

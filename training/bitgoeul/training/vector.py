@@ -233,7 +233,7 @@ def _errors_noted(folder: Path) -> Iterator[None]:
 
 def _open(start: Start, folder: Path) -> gymnasium.Env[Any, Any]:
     """Make a worker's environment; its scratch files go into the folder."""
-    begin_worker()
+    begin_worker(folder.parent)
     folder.mkdir()
     tempfile.tempdir = str(folder)
     with _errors_noted(folder):
