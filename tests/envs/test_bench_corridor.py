@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bitgoeul.controller.errors import ScenarioError
+from bitgoeul.envs import bench as pairs
 from bitgoeul.envs import bench_corridor as bench
 from bitgoeul.envs.bench_split import DETECTOR, LOOP, MEASURES, NEED, PARTS, SUMO
 
@@ -23,12 +24,12 @@ def test_a_corridors_run_and_its_replay_leave_the_same_trips_and_a_ratio(run):
 
 
 def test_a_replay_that_is_another_run_is_refused(run, monkeypatch):
-    replay = bench._timed_replay
+    replay = pairs._timed_replay
 
-    def without_people(run, opened, recording):
-        return replay(run, opened, bench._Recording(rows=recording.rows, orders=[]))
+    def without_people(opened, recording, end_s):
+        return replay(opened, pairs.Recording(rows=recording.rows, orders={}), end_s)
 
-    monkeypatch.setattr(bench, "_timed_replay", without_people)
+    monkeypatch.setattr(pairs, "_timed_replay", without_people)
     with pytest.raises(ScenarioError, match="would compare two runs"):
         bench.bench_corridor(run, repeat=1)
 

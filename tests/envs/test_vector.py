@@ -1,9 +1,5 @@
 import multiprocessing
-import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -132,32 +128,5 @@ def test_no_environment_is_refused():
         CrossingVectorEnv(0)
 
 
-LEFT_OPEN = """
-import numpy as np
-from {module} import {maker}
-
-if __name__ == "__main__":
-    envs = {maker}(2, hour="night", minutes=30)
-    envs.reset()
-    print("running", flush=True)
-    while True:
-        envs.step(np.zeros(2, int))
-"""
-
-
-def test_a_script_that_is_stopped_without_closing_leaves_no_files(tmp_path):
-    script, scratch = tmp_path / "script.py", tmp_path / "scratch"
-    scratch.mkdir()
-    script.write_text(LEFT_OPEN.format(module="bitgoeul.envs.vector", maker="CrossingVectorEnv"))
-    where = {**os.environ, "TMPDIR": str(scratch)}
-    with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=where
-    ) as process:
-        assert process.stdout.readline() == b"running\n"
-        assert list(scratch.glob("bitgoeul-*"))
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=20)
-    until = time.monotonic() + 10
-    while list(scratch.glob("bitgoeul-*")) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not list(scratch.glob("bitgoeul-*"))
+def test_a_script_that_is_stopped_without_closing_leaves_no_files(files_left_by_stopped_script):
+    assert not files_left_by_stopped_script("bitgoeul.envs.vector", "CrossingVectorEnv", signal.SIGINT)

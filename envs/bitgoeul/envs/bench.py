@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from bitgoeul.controller.plan import SitePlan
 from bitgoeul.sim_scenarios.catalog import load_site
 
 from .gait import TurnBack
-from .walkers import Order
 from .world import STEP_DS, JunctionDriver, RunSpec, Simulation, build_driver, simulation
 
 
@@ -84,15 +83,12 @@ def _nothing(*_: object) -> None:
     """Do nothing."""
 
 
-Changes = list[tuple[int, str]]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Recording:
-    """What a run did to SUMO: lamp rows, and what it told people, each with its time. [0.1 s]"""
+class Recording:
+    """What a run did to SUMO, by time [0.1 s]: rows by signal, and what it told people."""
 
-    rows: Changes
-    orders: list[Order]
+    rows: dict[int, list[tuple[str, str]]]
+    orders: dict[int, list[tuple[str, float | TurnBack]]]
 
 
 def bench_environment(spec: RunSpec, *, repeat: int, without: frozenset[str] = frozenset()) -> BenchFigures:
@@ -110,13 +106,34 @@ def bench_environment(spec: RunSpec, *, repeat: int, without: frozenset[str] = f
     """
     site = load_site(spec.site)
     with simulation(spec, site) as opened:
-        recording = _record(spec, opened, without)
-        env_sps, replay_sps = [], []
-        for _ in range(repeat):
-            opened.restart()
-            env_sps.append(_timed_run(spec, opened, without))
-            opened.restart()
-            replay_sps.append(_timed_replay(spec, opened, recording))
+        return timed_pairs(
+            opened,
+            recording=_record(spec, opened, without),
+            end_s=spec.end_s,
+            timed_run=lambda: _timed_run(spec, opened, without),
+            repeat=repeat,
+        )
+
+
+def timed_pairs(
+    opened: Simulation, *, recording: Recording, end_s: int, timed_run: Callable[[], float], repeat: int
+) -> BenchFigures:
+    """Time a run and its bare replay in turn.
+
+    Parameters
+    ----------
+    opened : the simulation, at the beginning.
+    recording : what the run does to SUMO.
+    end_s : end of the simulation. [s]
+    timed_run : plays the run and returns simulated seconds per second.
+    repeat : number of pairs.
+    """
+    env_sps, replay_sps = [], []
+    for _ in range(repeat):
+        opened.restart()
+        env_sps.append(timed_run())
+        opened.restart()
+        replay_sps.append(_timed_replay(opened, recording, end_s))
     ratios = tuple(env / replay for env, replay in zip(env_sps, replay_sps, strict=True))
     return BenchFigures(
         ratio=statistics.median(ratios),
@@ -126,19 +143,33 @@ def bench_environment(spec: RunSpec, *, repeat: int, without: frozenset[str] = f
     )
 
 
-def _record(spec: RunSpec, opened: Simulation, without: frozenset[str] = frozenset()) -> _Recording:
+def _record(spec: RunSpec, opened: Simulation, without: frozenset[str] = frozenset()) -> Recording:
     """Run once, keeping what was done to SUMO; check that its replay gives the same trips."""
     driver = build_driver(spec, load_site(spec.site), opened.connection, is_recording=True)
     leave_out(driver, without)
-    for _ in _steps(spec):
+    for _ in _steps(spec.end_s):
         driver.step()
-    recording = _Recording(
-        rows=driver.backend.row_changes or [],
-        orders=driver.walkers.orders or [],
-    )
+    return checked_recording((driver,), opened, spec.end_s)
+
+
+def checked_recording(drivers: Iterable[JunctionDriver], opened: Simulation, end_s: int) -> Recording:
+    """Return what junctions that have just been run did to SUMO, once its replay gave the same trips.
+
+    Raises
+    ------
+    ScenarioError : a replay's trip output differs from the run's, so the two are not the same run.
+    """
+    rows: dict[int, list[tuple[str, str]]] = {}
+    orders: dict[int, list[tuple[str, float | TurnBack]]] = {}
+    for driver in drivers:
+        for now_ds, row in driver.backend.row_changes or ():
+            rows.setdefault(now_ds, []).append((driver.plan.sumo.traffic_light, row))
+        for now_ds, person, order in driver.walkers.orders or ():
+            orders.setdefault(now_ds, []).append((person, order))
+    recording = Recording(rows=rows, orders=orders)
     recorded = opened.outputs
     opened.restart()
-    _timed_replay(spec, opened, recording)
+    _timed_replay(opened, recording, end_s)
     replayed = opened.outputs
     opened.restart()
     if _trips(recorded) != _trips(replayed):
@@ -152,8 +183,8 @@ def _trips(outputs: Path) -> list[str]:
     return lines[next(place for place, line in enumerate(lines) if line.startswith("<tripinfos")) :]
 
 
-def _steps(spec: RunSpec) -> Iterator[int]:
-    yield from range(0, spec.end_s * 10, STEP_DS)
+def _steps(end_s: int) -> range:
+    return range(0, end_s * 10, STEP_DS)
 
 
 def _timed_run(spec: RunSpec, opened: Simulation, without: frozenset[str]) -> float:
@@ -161,40 +192,30 @@ def _timed_run(spec: RunSpec, opened: Simulation, without: frozenset[str]) -> fl
     driver = build_driver(spec, load_site(spec.site), opened.connection)
     leave_out(driver, without)
     started_s = time.process_time()
-    for _ in _steps(spec):
+    for _ in _steps(spec.end_s):
         driver.step()
     return spec.end_s / (time.process_time() - started_s)
 
 
-def _timed_replay(spec: RunSpec, opened: Simulation, recording: _Recording) -> float:
+def _timed_replay(opened: Simulation, recording: Recording, end_s: int) -> float:
     """Return simulated seconds per second with a recording pushed, nothing else."""
     connection = opened.connection
-    signal = load_site(spec.site).plan.sumo.traffic_light
     step, show = connection.simulationStep, connection.trafficlight.setRedYellowGreenState
     people, set_speed = connection.person, connection.person.setSpeed
+    rows_at, orders_at = recording.rows, recording.orders
 
-    def tell(person: str, order: float | TurnBack) -> None:
-        if isinstance(order, TurnBack):
-            order.apply(people, person)
-        else:
-            set_speed(person, order)
-
-    row_at, orders_at = dict(recording.rows), _by_time(recording.orders)
-    started_s = time.process_time()
-    for now_ds in _steps(spec):
-        row = row_at.get(now_ds)
-        if row is not None:
-            show(signal, row)
+    def tell(now_ds: int) -> None:
         for person, order in orders_at.get(now_ds, ()):
-            tell(person, order)
+            if isinstance(order, TurnBack):
+                order.apply(people, person)
+            else:
+                set_speed(person, order)
+
+    started_s = time.process_time()
+    for now_ds in _steps(end_s):
+        for signal, row in rows_at.get(now_ds, ()):
+            show(signal, row)
+        tell(now_ds)
         step()
-    for person, order in orders_at.get(spec.end_s * 10, ()):
-        tell(person, order)
-    return spec.end_s / (time.process_time() - started_s)
-
-
-def _by_time(orders: list[Order]) -> dict[int, list[tuple[str, float | TurnBack]]]:
-    grouped: dict[int, list[tuple[str, float | TurnBack]]] = {}
-    for now_ds, person, order in orders:
-        grouped.setdefault(now_ds, []).append((person, order))
-    return grouped
+    tell(end_s * 10)
+    return end_s / (time.process_time() - started_s)
