@@ -43,6 +43,8 @@ EXTRA_MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "matplotlib",
             "jinja2",
             "PIL",
+            "osmium",
+            "tomlkit",
         ),
         "train": ("torch", "stable_baselines3", "sb3_contrib", "onnx", "cma"),
         "cluster": ("ray",),
@@ -68,7 +70,10 @@ class Listing:
 LISTINGS: Final[Mapping[str, Listing]] = MappingProxyType(
     {
         "sites": Listing(help="List the sites that can be run."),
-        "site": Listing(help="Build or export one site's SUMO files.", extra="sim"),
+        "site": Listing(help="Make, show, draw or export one site.", extra="sim"),
+        "import": Listing(help="Make a site of a SUMO network or an OpenStreetMap extract.", extra="sim"),
+        "corridor": Listing(help="Show, coordinate or draw a corridor.", extra="sim"),
+        "district": Listing(help="Make, run and rank all signalised junctions of a district.", extra="sim"),
         "plan": Listing(help="Check, explain or describe a site plan."),
         "run": Listing(help="Run one controller on one site for one seed.", extra="sim"),
         "env": Listing(help="Describe what a learning agent sees and may do at a site.", extra="sim"),
